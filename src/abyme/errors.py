@@ -1,0 +1,111 @@
+"""Every error that Abyme raises, in one tree.
+
+::
+
+    AbymeError
+    ├── ConfigError           wrong arguments, an unknown model, no key, limits that make no sense
+    ├── DataError             data that cannot be loaded
+    │   └── DataChanged       a document is no longer what it was when the run began
+    ├── ModelError            a call to a model failed (after our retries, where those make sense)
+    │   ├── AuthError         401, 403: the key is missing, wrong, or may not use this model
+    │   ├── ModelNotFound     404: the endpoint does not know the model or the path
+    │   ├── RateLimited       429
+    │   ├── EndpointError     5xx, refused, dropped or unreachable
+    │   ├── CallTimeout       no whole reply within the deadline
+    │   ├── WindowExceeded    the request does not fit the model's window
+    │   └── BadReply          a reply that is no reply: HTML, broken JSON, nothing in it
+    ├── BudgetExceeded        a limit of the run would be passed
+    ├── SandboxError          the worker cannot be started, or broke the protocol
+    └── JournalError          the journal cannot be written or read
+
+A *run* does not raise for what befalls it once it has started: it returns an
+:class:`~abyme.types.Answer` whose status says what happened. What raises is what the caller can
+put right before anything is spent: :class:`ConfigError` and :class:`DataError`.
+"""
+
+from __future__ import annotations
+
+
+class AbymeError(Exception):
+    """Base of all errors raised by Abyme. ``str(error)`` is one line: what, and what to do."""
+
+
+class ConfigError(AbymeError):
+    """The run cannot start as asked: arguments, model name, key or limits are wrong."""
+
+
+class DataError(AbymeError):
+    """The data cannot be loaded: missing, empty, unreadable, binary."""
+
+
+class DataChanged(DataError):
+    """A document changed, shrank or vanished while the run was reading it."""
+
+
+class ModelError(AbymeError):
+    """A model call failed.
+
+    ``status`` is the HTTP status where there was one. ``retryable`` says whether the same request
+    may succeed later. ``retry_after`` is the wait in seconds that the endpoint asked for.
+    """
+
+    retryable = False
+
+    def __init__(
+        self, message: str, *, status: int | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after = retry_after
+
+
+class AuthError(ModelError):
+    """The endpoint refused the key (401, 403)."""
+
+
+class ModelNotFound(ModelError):
+    """The endpoint knows neither the model nor, perhaps, the path (404)."""
+
+
+class RateLimited(ModelError):
+    """The endpoint asks for fewer requests (429)."""
+
+    retryable = True
+
+
+class EndpointError(ModelError):
+    """The endpoint failed, refused or dropped the connection, or cannot be reached."""
+
+    retryable = True
+
+
+class CallTimeout(ModelError):
+    """No whole reply came within the deadline of the attempt or of the call."""
+
+    retryable = True
+
+
+class WindowExceeded(ModelError):
+    """The request does not fit the model's window. Asking again will not help; asking less will."""
+
+
+class BadReply(ModelError):
+    """What came back is no reply: HTML, broken JSON, an empty message."""
+
+    retryable = True
+
+
+class BudgetExceeded(AbymeError):
+    """A limit of the run would be passed. ``limit`` is the field of ``Limits`` that binds."""
+
+    def __init__(self, limit: str, message: str) -> None:
+        super().__init__(message)
+        self.limit = limit
+
+
+class SandboxError(AbymeError):
+    """The worker cannot be started, or it broke the protocol. Never what model-written code did."""
+
+
+class JournalError(AbymeError):
+    """The journal cannot be written (a full disk, a read-only folder) or cannot be read."""

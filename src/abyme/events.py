@@ -1,0 +1,270 @@
+"""Everything that can happen in a run, as one tagged union.
+
+An event is a fact. It is written to the run's journal before anything acts on it; the console,
+``stream``, ``abyme show`` and the cost report are folds over events and know nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import msgspec
+
+from abyme.types import Answer, CellResult, Role, Usage
+
+CallKind = Literal["root", "final", "llm_query", "rlm_query"]
+
+
+class Event(msgspec.Struct, frozen=True, tag_field="event", tag=True, omit_defaults=True):
+    """Base of all events."""
+
+
+class RunStarted(Event):
+    run: str
+    version: str
+    question: str
+    model: str
+    sub_model: str
+    base_url: str
+    limits: dict[str, Any]
+    tools: tuple[str, ...] = ()
+    python: str = ""
+
+
+class DocumentLoaded(Event):
+    """A document's identity. ``path`` is empty for text that the caller handed over."""
+
+    index: int
+    name: str
+    path: str
+    bytes: int
+    mtime_ns: int
+    inode: int
+    encoding: str
+    errors: str
+
+
+class DataLoaded(Event):
+    """All documents are known. ``skipped`` counts files by the reason they were left out."""
+
+    kind: Literal["text", "documents"]
+    documents: int
+    bytes: int
+    skipped: dict[str, int] = {}
+
+
+class DocumentHashed(Event):
+    """``sha256`` in hex over the document's bytes; ``copied``: it lies in the run's folder."""
+
+    index: int
+    sha256: str
+    copied: bool = False
+
+
+class DataMeasured(Event):
+    """Exact counts, where those shown at the start were estimated from samples."""
+
+    characters: int
+    lines: int
+    longest_line: int
+
+
+class NodeStarted(Event):
+    """A node of the recursion: the root is "0"."""
+
+    node: str
+    parent: str
+    depth: int
+    question: str
+
+
+class MessageAdded(Event):
+    """The node's history grew by one message; histories only grow."""
+
+    node: str
+    index: int
+    role: Role
+    text: str
+
+
+class CallStarted(Event):
+    """A model call was reserved and goes out. ``key`` is the call's identity.
+
+    Root calls: ``node/turn``. Calls from code: ``node/cell/request hash/k-th occurrence``.
+    ``prompt`` is empty for root calls: their text is the node's messages so far.
+    """
+
+    key: str
+    node: str
+    cell: int
+    kind: CallKind
+    model: str
+    prompt: str = ""
+    messages: int = 0
+    max_tokens: int | None = None
+    reserved_tokens: int = 0
+    reserved_cost: float | None = None
+
+
+class AttemptFailed(Event):
+    """One attempt of a call failed; the next follows after ``wait`` seconds."""
+
+    key: str
+    attempt: int
+    error: str
+    status: int | None = None
+    wait: float = 0.0
+
+
+class SurrogatesReplaced(Event):
+    """Lone surrogates cannot be sent as JSON: this many became U+FFFD in the request."""
+
+    key: str
+    count: int
+
+
+class CallEnded(Event):
+    """A model call is over: ``error`` is empty where it gave ``text``.
+
+    ``charged``: the reservation was charged as spent because what happened is not known.
+    """
+
+    key: str
+    text: str = ""
+    usage: Usage = Usage()
+    cost: float | None = None
+    seconds: float = 0.0
+    attempts: int = 1
+    error: str = ""
+    error_type: str = ""
+    cut: bool = False
+    charged: bool = False
+
+
+class HostCalled(Event):
+    """Code asked the host for something that is no model call: ``budget`` or a user's tool."""
+
+    key: str
+    node: str
+    cell: int
+    name: str
+    arguments: dict[str, Any]
+
+
+class HostAnswered(Event):
+    key: str
+    value: Any = None
+    error: str = ""
+    error_type: str = ""
+    seconds: float = 0.0
+
+
+class WorkerStarted(Event):
+    node: str
+    pid: int
+    sandbox: str
+    layers: tuple[str, ...]
+
+
+class WorkerEnded(Event):
+    """The worker is gone although nobody asked it to go."""
+
+    node: str
+    how: str
+
+
+class WorkerRestored(Event):
+    """A fresh worker re-ran the completed cells; ``lost`` are names that could not come back.
+
+    ``differing``: cells whose output or ending was not the same the second time.
+    """
+
+    node: str
+    cells: tuple[int, ...]
+    lost: tuple[str, ...] = ()
+    differing: tuple[int, ...] = ()
+
+
+class CellStarted(Event):
+    node: str
+    turn: int
+    cell: int
+    code: str
+
+
+class CellEnded(Event):
+    node: str
+    turn: int
+    cell: int
+    result: CellResult
+
+
+class FinishHeld(Event):
+    """A literal answer given before its reply's own output had been seen: held for one turn."""
+
+    node: str
+    turn: int
+    text: str
+
+
+class TurnEnded(Event):
+    node: str
+    turn: int
+
+
+class LimitReached(Event):
+    """A limit ended the node's ordinary work; ``limit`` is a field of ``Limits`` or "window"."""
+
+    node: str
+    limit: str
+    detail: str
+
+
+class RunEnded(Event):
+    answer: Answer
+
+
+class OutputAdded(Event):
+    """A running cell printed. Not journalled: ``CellEnded`` carries the whole."""
+
+    node: str
+    cell: int
+    text: str
+
+
+class TextAdded(Event):
+    """The root's reply grew while it streamed. Not journalled: ``CallEnded`` carries the whole."""
+
+    key: str
+    text: str
+
+
+Emit = Callable[[Event], None]
+
+JOURNALLED = (
+    RunStarted
+    | DocumentLoaded
+    | DataLoaded
+    | DocumentHashed
+    | DataMeasured
+    | NodeStarted
+    | MessageAdded
+    | CallStarted
+    | AttemptFailed
+    | SurrogatesReplaced
+    | CallEnded
+    | HostCalled
+    | HostAnswered
+    | WorkerStarted
+    | WorkerEnded
+    | WorkerRestored
+    | CellStarted
+    | CellEnded
+    | FinishHeld
+    | TurnEnded
+    | LimitReached
+    | RunEnded
+)
+PASSING = (OutputAdded, TextAdded)
+"""Events that only listeners see."""

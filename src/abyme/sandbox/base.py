@@ -1,0 +1,68 @@
+"""Where code runs, seen from the host: the contract of a sandbox and of the REPL it opens."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+import msgspec
+
+from abyme.context.documents import Data
+from abyme.types import CellResult, Finish
+
+
+class Function(msgspec.Struct, frozen=True):
+    """A host function as the REPL offers it: its name and its parameters in order."""
+
+    name: str
+    parameters: tuple[str, ...]
+    doc: str = ""
+
+
+class Host(Protocol):
+    """What a REPL may ask of the host while a cell runs. Every argument comes from hostile code."""
+
+    async def call(self, cell: int, name: str, arguments: dict[str, Any]) -> Any:
+        """Answer a call from code; the value must be writable as JSON.
+
+        Raises :class:`~abyme.errors.AbymeError`, which the code sees as an exception.
+        """
+
+    def output(self, cell: int, text: str) -> None:
+        """The running cell printed ``text`` (capped; for showing progress)."""
+
+
+class Repl(Protocol):
+    """One worker with one persistent namespace."""
+
+    @property
+    def alive(self) -> bool:
+        """False once the worker is gone; every later ``run`` would return ``died``."""
+
+    async def run(self, cell: int, code: str, seconds: float) -> CellResult:
+        """Run one cell. Never raises for what the code does: the result says how it ended.
+
+        ``seconds`` of computing are allowed; the clock stops while host calls are in flight. Then
+        the cell is interrupted, and after a grace the worker is killed (``died``). Cancelling
+        this coroutine does the same at once.
+        """
+
+    async def look(self, name: str) -> Finish | None:
+        """The variable ``name`` as an answer, or None where there is none. Runs no code."""
+
+
+class Sandbox(Protocol):
+    """Opens REPLs. Leaving the context ends the worker and everything it started."""
+
+    @property
+    def name(self) -> str:
+        """Short name for the journal, for instance ``process``."""
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """What holds the code; empty where nothing but a process boundary does."""
+
+    def open(
+        self, data: Data, host: Host, functions: tuple[Function, ...]
+    ) -> AbstractAsyncContextManager[Repl]:
+        """Start a worker. Raises :class:`~abyme.errors.SandboxError` where that is impossible."""
