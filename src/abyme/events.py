@@ -20,7 +20,7 @@ class Event(msgspec.Struct, frozen=True, tag_field="event", tag=True, omit_defau
     """Base of all events."""
 
 
-class RunStarted(Event):
+class RunStarted(Event, frozen=True):
     run: str
     version: str
     question: str
@@ -32,7 +32,7 @@ class RunStarted(Event):
     python: str = ""
 
 
-class DocumentLoaded(Event):
+class DocumentLoaded(Event, frozen=True):
     """A document's identity. ``path`` is empty for text that the caller handed over."""
 
     index: int
@@ -45,7 +45,7 @@ class DocumentLoaded(Event):
     errors: str
 
 
-class DataLoaded(Event):
+class DataLoaded(Event, frozen=True):
     """All documents are known. ``skipped`` counts files by the reason they were left out."""
 
     kind: Literal["text", "documents"]
@@ -54,7 +54,7 @@ class DataLoaded(Event):
     skipped: dict[str, int] = {}
 
 
-class DocumentHashed(Event):
+class DocumentHashed(Event, frozen=True):
     """``sha256`` in hex over the document's bytes; ``copied``: it lies in the run's folder."""
 
     index: int
@@ -62,7 +62,7 @@ class DocumentHashed(Event):
     copied: bool = False
 
 
-class DataMeasured(Event):
+class DataMeasured(Event, frozen=True):
     """Exact counts, where those shown at the start were estimated from samples."""
 
     characters: int
@@ -70,7 +70,7 @@ class DataMeasured(Event):
     longest_line: int
 
 
-class NodeStarted(Event):
+class NodeStarted(Event, frozen=True):
     """A node of the recursion: the root is "0"."""
 
     node: str
@@ -79,7 +79,7 @@ class NodeStarted(Event):
     question: str
 
 
-class MessageAdded(Event):
+class MessageAdded(Event, frozen=True):
     """The node's history grew by one message; histories only grow."""
 
     node: str
@@ -88,7 +88,7 @@ class MessageAdded(Event):
     text: str
 
 
-class CallStarted(Event):
+class CallStarted(Event, frozen=True):
     """A model call was reserved and goes out. ``key`` is the call's identity.
 
     Root calls: ``node/turn``. Calls from code: ``node/cell/request hash/k-th occurrence``.
@@ -107,7 +107,7 @@ class CallStarted(Event):
     reserved_cost: float | None = None
 
 
-class AttemptFailed(Event):
+class AttemptFailed(Event, frozen=True):
     """One attempt of a call failed; the next follows after ``wait`` seconds."""
 
     key: str
@@ -117,14 +117,14 @@ class AttemptFailed(Event):
     wait: float = 0.0
 
 
-class SurrogatesReplaced(Event):
+class SurrogatesReplaced(Event, frozen=True):
     """Lone surrogates cannot be sent as JSON: this many became U+FFFD in the request."""
 
     key: str
     count: int
 
 
-class CallEnded(Event):
+class CallEnded(Event, frozen=True):
     """A model call is over: ``error`` is empty where it gave ``text``.
 
     ``charged``: the reservation was charged as spent because what happened is not known.
@@ -142,7 +142,7 @@ class CallEnded(Event):
     charged: bool = False
 
 
-class HostCalled(Event):
+class HostCalled(Event, frozen=True):
     """Code asked the host for something that is no model call: ``budget`` or a user's tool."""
 
     key: str
@@ -152,7 +152,7 @@ class HostCalled(Event):
     arguments: dict[str, Any]
 
 
-class HostAnswered(Event):
+class HostAnswered(Event, frozen=True):
     key: str
     value: Any = None
     error: str = ""
@@ -160,21 +160,21 @@ class HostAnswered(Event):
     seconds: float = 0.0
 
 
-class WorkerStarted(Event):
+class WorkerStarted(Event, frozen=True):
     node: str
     pid: int
     sandbox: str
     layers: tuple[str, ...]
 
 
-class WorkerEnded(Event):
+class WorkerEnded(Event, frozen=True):
     """The worker is gone although nobody asked it to go."""
 
     node: str
     how: str
 
 
-class WorkerRestored(Event):
+class WorkerRestored(Event, frozen=True):
     """A fresh worker re-ran the completed cells; ``lost`` are names that could not come back.
 
     ``differing``: cells whose output or ending was not the same the second time.
@@ -186,21 +186,21 @@ class WorkerRestored(Event):
     differing: tuple[int, ...] = ()
 
 
-class CellStarted(Event):
+class CellStarted(Event, frozen=True):
     node: str
     turn: int
     cell: int
     code: str
 
 
-class CellEnded(Event):
+class CellEnded(Event, frozen=True):
     node: str
     turn: int
     cell: int
     result: CellResult
 
 
-class FinishHeld(Event):
+class FinishHeld(Event, frozen=True):
     """A literal answer given before its reply's own output had been seen: held for one turn."""
 
     node: str
@@ -208,12 +208,12 @@ class FinishHeld(Event):
     text: str
 
 
-class TurnEnded(Event):
+class TurnEnded(Event, frozen=True):
     node: str
     turn: int
 
 
-class LimitReached(Event):
+class LimitReached(Event, frozen=True):
     """A limit ended the node's ordinary work; ``limit`` is a field of ``Limits`` or "window"."""
 
     node: str
@@ -221,11 +221,11 @@ class LimitReached(Event):
     detail: str
 
 
-class RunEnded(Event):
+class RunEnded(Event, frozen=True):
     answer: Answer
 
 
-class OutputAdded(Event):
+class OutputAdded(Event, frozen=True):
     """A running cell printed. Not journalled: ``CellEnded`` carries the whole."""
 
     node: str
@@ -233,7 +233,7 @@ class OutputAdded(Event):
     text: str
 
 
-class TextAdded(Event):
+class TextAdded(Event, frozen=True):
     """The root's reply grew while it streamed. Not journalled: ``CallEnded`` carries the whole."""
 
     key: str

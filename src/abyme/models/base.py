@@ -46,7 +46,7 @@ class Model(Protocol):
 
     @property
     def window(self) -> int:
-        """Input tokens that fit, by what is known of the model; a cautious guess where nothing is."""
+        """Input tokens that fit, a cautious guess where the model is unknown."""
 
     @property
     def max_output(self) -> int:
