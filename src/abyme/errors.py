@@ -14,6 +14,7 @@
     │   ├── CallTimeout       no whole reply within the deadline
     │   ├── WindowExceeded    the request does not fit the model's window
     │   └── BadReply          a reply that is no reply: HTML, broken JSON, nothing in it
+    ├── CallFailed            a call from code failed otherwise: a tool raised, wrong arguments
     ├── BudgetExceeded        a limit of the run would be passed
     ├── SandboxError          the worker cannot be started, or broke the protocol
     └── JournalError          the journal cannot be written or read
@@ -101,6 +102,14 @@ class BudgetExceeded(AbymeError):
     def __init__(self, limit: str, message: str) -> None:
         super().__init__(message)
         self.limit = limit
+
+
+class CallFailed(AbymeError):
+    """A call from code failed; ``kind`` names the exception that the code sees."""
+
+    def __init__(self, message: str, kind: str = "CallError") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class SandboxError(AbymeError):

@@ -30,6 +30,8 @@ class RunStarted(Event, frozen=True):
     limits: dict[str, Any]
     tools: tuple[str, ...] = ()
     python: str = ""
+    priced: bool = True
+    """False where the price of a model is not known: the dollar limit then cannot bind."""
 
 
 class DocumentLoaded(Event, frozen=True):

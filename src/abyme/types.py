@@ -110,10 +110,14 @@ class CellResult(msgspec.Struct, frozen=True):
     error: CellError | None = None
     variables: tuple[Variable, ...] = ()
     finish: Finish | None = None
+    draft: str = ""
+    """``answer["content"]`` where it is set but not ready."""
     calls: int = 0
     """Sub-calls it made (each item of a batch counts)."""
     failed_calls: tuple[str, ...] = ()
     """One line for each sub-call that failed."""
+    notes: tuple[str, ...] = ()
+    """What else the model should know of it, one line each."""
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     peak_bytes: int = 0

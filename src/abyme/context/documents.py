@@ -3,19 +3,74 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import msgspec
 
 from abyme.errors import DataChanged
 
+BLOCK = 1 << 20
+"""Bytes read at once where a whole document is streamed."""
+
+_Raw = bytes  # within Document, ``bytes`` is a number
+
+# O_NONBLOCK: a file replaced by a FIFO must be noticed, not waited for.
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+
+
+def shown(name: str, limit: int = 200) -> str:
+    """``name`` on one line of at most ``limit`` characters, cut in the middle, nothing invisible.
+
+    For messages and descriptions: control characters, line ends and bytes that are not UTF-8 come
+    out escaped, so that what is printed can neither break a terminal nor fail to be encoded.
+    """
+    if len(name) > limit:  # first cut, so that a huge name costs nothing
+        name = f"{name[:limit]}{name[-limit:]}"
+    text = "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in name
+    )
+    if len(text) > limit:
+        tail = (limit - 1) // 2
+        text = f"{text[: limit - 1 - tail]}…{text[-tail:]}"
+    return text
+
+
+class Measures(msgspec.Struct, frozen=True):
+    """How large a text is. A line ends with ``\\n``; an unfinished last one counts too."""
+
+    characters: int
+    lines: int
+    longest_line: int
+    """In characters, its end not counted."""
+
+    @classmethod
+    def of(cls, text: str) -> Measures:
+        """The measures of a text small enough to be split into its lines."""
+        lines = text.split("\n")
+        unfinished = 1 if lines[-1] else 0
+        return cls(len(text), len(lines) - 1 + unfinished, max(map(len, lines)))
+
+    @classmethod
+    def together(cls, parts: Iterable[Measures]) -> Measures:
+        """The measures of several documents: sums, and the longest line of any."""
+        characters = lines = longest = 0
+        for part in parts:
+            characters += part.characters
+            lines += part.lines
+            longest = max(longest, part.longest_line)
+        return cls(characters, lines, longest)
+
 
 class Document(msgspec.Struct, frozen=True):
     """One document and what it was when the run began.
 
-    ``encoding`` and ``errors`` are what ``bytes.decode`` takes to turn its bytes into exactly one
-    ``str``: ``surrogateescape`` for files (every byte comes back), ``surrogatepass`` for a ``str``
-    that the caller handed over (lone surrogates come back). ``bom`` bytes at the start are no text.
+    ``encoding`` and ``errors`` are what ``bytes.decode`` takes to turn its bytes, without the first
+    ``bom`` of them, into exactly one ``str``; decoding so never fails. The codec never treats a
+    byte order mark itself. UTF-8 files have ``surrogateescape`` (every byte comes back), a ``str``
+    that the caller handed over ``surrogatepass`` (lone surrogates come back); see
+    :mod:`abyme.context.encoding` for the others.
     """
 
     name: str
@@ -28,6 +83,8 @@ class Document(msgspec.Struct, frozen=True):
     errors: str = "surrogateescape"
     bom: int = 0
     owned: bool = False
+    measures: Measures | None = None
+    """Exact, where loading has read the whole document anyway; else None."""
 
     def open(self) -> int:
         """A read-only descriptor of the document, for the caller to close.
@@ -35,12 +92,12 @@ class Document(msgspec.Struct, frozen=True):
         Raises :class:`DataChanged` where the file is gone or is not what it was.
         """
         try:
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(self.path, _FLAGS)
         except OSError as error:
-            raise DataChanged(f"{self.name} can no longer be read: {error.strerror}") from error
+            raise self._unreadable(error) from error
         if not self._same(os.fstat(descriptor)):
             os.close(descriptor)
-            raise DataChanged(f"{self.name} changed while the run was using it")
+            raise self._changed()
         return descriptor
 
     def check(self) -> None:
@@ -48,9 +105,50 @@ class Document(msgspec.Struct, frozen=True):
         try:
             found = os.stat(self.path)
         except OSError as error:
-            raise DataChanged(f"{self.name} can no longer be read: {error.strerror}") from error
+            raise self._unreadable(error) from error
         if not self._same(found):
-            raise DataChanged(f"{self.name} changed while the run was using it")
+            raise self._changed()
+
+    def read(self, start: int, length: int) -> _Raw:
+        """``length`` bytes from byte ``start`` on; fewer only where the document ends before.
+
+        Raises :class:`DataChanged` as :meth:`open` does, and where bytes are missing.
+        """
+        descriptor = self.open()
+        try:
+            return self._pread(descriptor, start, max(0, min(length, self.bytes - start)))
+        finally:
+            os.close(descriptor)
+
+    def blocks(self, size: int = BLOCK) -> Iterator[_Raw]:
+        """All bytes in blocks of ``size``, checked before the first and after the last.
+
+        Raises :class:`DataChanged`: what was yielded before may then be a mixture.
+        """
+        descriptor = self.open()
+        try:
+            for start in range(0, self.bytes, size):
+                yield self._pread(descriptor, start, min(size, self.bytes - start))
+            if not self._same(os.fstat(descriptor)):
+                raise self._changed()
+        finally:
+            os.close(descriptor)
+        self.check()  # the path may name another file by now
+
+    def _pread(self, descriptor: int, start: int, length: int) -> _Raw:
+        """Exactly ``length`` bytes, by ``pread``: a mapping would die with the file (SIGBUS)."""
+        parts: list[_Raw] = []
+        missing = length
+        while missing:
+            try:
+                part = os.pread(descriptor, missing, start + length - missing)
+            except OSError as error:
+                raise self._unreadable(error) from error
+            if not part:
+                raise self._changed()
+            parts.append(part)
+            missing -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _same(self, found: os.stat_result) -> bool:
         return (found.st_size, found.st_mtime_ns, found.st_ino) == (
@@ -58,6 +156,12 @@ class Document(msgspec.Struct, frozen=True):
             self.mtime_ns,
             self.inode,
         )
+
+    def _changed(self) -> DataChanged:
+        return DataChanged(f"{shown(self.name)} changed while the run was using it")
+
+    def _unreadable(self, error: OSError) -> DataChanged:
+        return DataChanged(f"{shown(self.name)} can no longer be read: {error.strerror}")
 
 
 class Data(msgspec.Struct, frozen=True):
@@ -70,6 +174,7 @@ class Data(msgspec.Struct, frozen=True):
     kind: Literal["text", "documents"]
     documents: tuple[Document, ...]
     skipped: dict[str, int] = {}
+    """Files and folders left out, counted by reason."""
 
     @property
     def bytes(self) -> int:

@@ -17,6 +17,7 @@ class Function(msgspec.Struct, frozen=True):
     name: str
     parameters: tuple[str, ...]
     doc: str = ""
+    signature: str = ""
 
 
 class Host(Protocol):
@@ -34,6 +35,10 @@ class Host(Protocol):
 
 class Repl(Protocol):
     """One worker with one persistent namespace."""
+
+    @property
+    def pid(self) -> int:
+        """The worker's process id; 0 where it has none on this machine."""
 
     @property
     def alive(self) -> bool:

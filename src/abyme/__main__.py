@@ -1,0 +1,5 @@
+"""``python -m abyme``."""
+
+from abyme.cli.main import main
+
+main()

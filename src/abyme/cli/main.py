@@ -1,0 +1,186 @@
+"""The command ``abyme``: arguments in, exit codes out. What is shown is in :mod:`.show`.
+
+Exit codes: 0 complete; 1 failed; 2 wrong usage, or data that cannot be loaded; 3 partial; 130
+interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    name="abyme",
+    help="Ask anything of data far larger than a model's window.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+EXIT = {"complete": 0, "failed": 1, "partial": 3}
+USAGE = 2
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """The entry point: every error of ours is one line and an exit code, never a traceback."""
+    from abyme.errors import AbymeError, ConfigError, DataError
+
+    try:
+        app()
+    except AbymeError as error:
+        _say(f"abyme: {error}")
+        sys.exit(USAGE if isinstance(error, ConfigError | DataError) else EXIT["failed"])
+    except BrokenPipeError:
+        # The reader of our output left (`| head`): nothing to say, and nowhere to say it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT["failed"])
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Ask anything of data far larger than a model's window."""
+    if version:
+        from abyme import __version__
+
+        typer.echo(f"abyme {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def ask(
+    question: Annotated[str, typer.Argument(help="What you want to know.")],
+    paths: Annotated[list[Path], typer.Argument(help="Files and directories to ask about.")],
+    model: Annotated[
+        str,
+        typer.Option(
+            envvar="ABYME_MODEL",
+            help="Drives the REPL: openai:NAME, NAME with --base-url, scripted:FILE, reader.",
+        ),
+    ] = "",
+    sub_model: Annotated[
+        str, typer.Option(help="Answers llm_query; the same model where not given.")
+    ] = "",
+    base_url: Annotated[
+        str, typer.Option(help="An OpenAI-compatible endpoint, up to and with /v1.")
+    ] = "",
+    max_turns: Annotated[int | None, typer.Option(help="Turns of the root.")] = None,
+    max_calls: Annotated[int | None, typer.Option(help="Model calls.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Tokens in and out.")] = None,
+    max_cost: Annotated[float | None, typer.Option(help="US dollars.")] = None,
+    max_seconds: Annotated[float | None, typer.Option(help="Seconds for the whole run.")] = None,
+    max_depth: Annotated[int | None, typer.Option(help="Depth of recursion; 1 for now.")] = None,
+    max_width: Annotated[int | None, typer.Option(help="Model calls at once.")] = None,
+    cell_seconds: Annotated[float | None, typer.Option(help="Seconds a cell may compute.")] = None,
+    call_seconds: Annotated[float | None, typer.Option(help="Seconds for one model call.")] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(help="Leave out what matches this pattern in directories; repeatable."),
+    ] = None,
+    runs: Annotated[
+        Path | None, typer.Option(help="Folder for journals; else ABYME_RUNS.", show_default=False)
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the answer as JSON.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors on stderr.")] = False,
+) -> None:
+    """Answer QUESTION from the data at PATHS."""
+    from abyme.config import Limits
+    from abyme.errors import ConfigError
+
+    if not model:
+        raise ConfigError("no model: give --model (openai:NAME, or reader, which needs no key)")
+    given: dict[str, Any] = {
+        "max_turns": max_turns,
+        "max_calls": max_calls,
+        "max_tokens": max_tokens,
+        "max_cost": max_cost,
+        "max_seconds": max_seconds,
+        "max_depth": max_depth,
+        "max_width": max_width,
+        "cell_seconds": cell_seconds,
+        "call_seconds": call_seconds,
+    }
+    limits = Limits(**{name: value for name, value in given.items() if value is not None})
+
+    from abyme.rlm import RLM
+
+    rlm = RLM(model, sub_model or None, base_url=base_url or None, limits=limits, runs=runs)
+    _run(rlm, question, paths[0] if len(paths) == 1 else list(paths), exclude, as_json, quiet)
+
+
+def _run(
+    rlm: Any, question: str, context: Any, exclude: list[str] | None, as_json: bool, quiet: bool
+) -> None:
+    from abyme.cli.progress import Progress, closing_line
+    from abyme.cli.show import answer_json
+
+    interrupted = False
+    progress = Progress(_say) if not quiet else None
+    handle = rlm.start(question, context, progress, exclude=exclude or ())
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        nonlocal interrupted
+        if interrupted:
+            os._exit(INTERRUPTED)
+        interrupted = True
+        handle.interrupt()
+
+    signal.signal(signal.SIGINT, on_signal)
+    signal.signal(signal.SIGTERM, on_signal)
+    answer = handle.future.result()
+    if as_json:
+        _print(answer_json(answer))
+    elif answer.text:
+        _print(answer.text)
+    if not quiet or answer.status != "complete":
+        _say(closing_line(answer))
+    sys.exit(INTERRUPTED if interrupted else EXIT[answer.status])
+
+
+@app.command()
+def show(
+    run: Annotated[str, typer.Argument(help="A run's id, the beginning of one, or its folder.")],
+    runs: Annotated[
+        Path | None, typer.Option(help="Folder of journals; else ABYME_RUNS.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The events, one JSON a line.")] = False,
+) -> None:
+    """Show a run: turns, code, output, calls, cost, answer."""
+    from abyme.cli.show import event_lines, run_lines
+    from abyme.config import runs_folder
+    from abyme.journal.reader import find_run, read
+
+    records = read(find_run(runs_folder(runs), run))
+    for line in event_lines(records) if as_json else run_lines(records):
+        _print(line)
+
+
+def _say(line: str) -> None:
+    """One line on stderr; control characters of file names and errors cannot act there."""
+    sys.stderr.write(_printable(line) + "\n")
+    sys.stderr.flush()
+
+
+def _print(text: str) -> None:
+    """Text on stdout as UTF-8; a lone surrogate as its escape, which JSON can read too."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace") + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def _printable(line: str) -> str:
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
+        for letter in line
+    )

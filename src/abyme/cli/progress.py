@@ -1,0 +1,137 @@
+"""What a run says on stderr while it goes on: plain lines, a fold over its events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from abyme.events import (
+    AttemptFailed,
+    CallEnded,
+    CellEnded,
+    DataLoaded,
+    DocumentLoaded,
+    Event,
+    FinishHeld,
+    LimitReached,
+    RunStarted,
+    TurnEnded,
+    WorkerEnded,
+    WorkerStarted,
+)
+from abyme.types import Answer
+
+
+class Progress:
+    """A listener that says in a few lines what happens; ``say`` prints one line."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._other_encodings: dict[str, int] = {}
+        self._sub_calls = 0
+        self._failed_calls = 0
+        self._cells = 0
+        self._warned = False
+
+    def __call__(self, event: Event) -> None:
+        """Take one event."""
+        match event:
+            case RunStarted():
+                self._say(f"run {event.run} · {event.model} · may spend: {_limits(event)}")
+            case DocumentLoaded() if event.encoding not in ("utf-8", "ascii"):
+                count = self._other_encodings.get(event.encoding, 0)
+                self._other_encodings[event.encoding] = count + 1
+            case DataLoaded():
+                self._say(self._loaded(event))
+            case WorkerStarted() if not event.layers and not self._warned:
+                self._warned = True
+                self._say(
+                    "warning: model-written code runs in a separate process that is not confined "
+                    "yet: it can read your files and use the network"
+                )
+            case AttemptFailed():
+                self._say(f"attempt {event.attempt} failed: {event.error} {_again(event.wait)}")
+            case CallEnded() if event.key.count("/") > 1:
+                self._sub_calls += 1
+                self._failed_calls += bool(event.error)
+            case CellEnded():
+                self._cells += 1
+            case WorkerEnded():
+                self._say(f"the worker ended ({event.how}); a fresh one is rebuilt")
+            case FinishHeld():
+                self._say("an answer typed beside unseen output is held for one turn")
+            case LimitReached():
+                self._say(f"limit reached: {event.detail}")
+            case TurnEnded():
+                self._say(self._turn(event))
+            case _:
+                pass
+
+    def _loaded(self, event: DataLoaded) -> str:
+        noun = "document" if event.documents == 1 else "documents"
+        line = f"data: {event.documents:,} {noun}, {bytes_text(event.bytes)}"
+        if self._other_encodings:
+            line += f"; not UTF-8: {_counts(self._other_encodings)}"
+        if event.skipped:
+            line += f"; skipped: {_counts(event.skipped)}"
+        return line
+
+    def _turn(self, event: TurnEnded) -> str:
+        parts = [f"turn {event.turn}", _plural(self._cells, "cell")]
+        if self._sub_calls:
+            failed = f" ({self._failed_calls} failed)" if self._failed_calls else ""
+            parts.append(_plural(self._sub_calls, "sub-call") + failed)
+        self._cells = self._sub_calls = self._failed_calls = 0
+        return " · ".join(parts)
+
+
+def closing_line(answer: Answer) -> str:
+    """How the run ended and what it cost, in one line."""
+    usage = answer.usage
+    cost = "cost unknown" if answer.cost is None else f"${answer.cost:.4f}"
+    parts = [
+        answer.status + (f": {answer.reason}" if answer.reason else ""),
+        _plural(answer.turns, "turn"),
+        _plural(usage.calls, "call"),
+        f"{usage.tokens:,} tokens" + (" (estimated)" if usage.estimated else ""),
+        cost,
+        f"{answer.seconds:.1f} s",
+        f"run {answer.run}",
+    ]
+    return " · ".join(parts)
+
+
+def bytes_text(count: int) -> str:
+    """``1.5 MB``; decimal units, as disks and sizes of models are counted."""
+    size = float(count)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{count:,} bytes" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
+def _limits(event: RunStarted) -> str:
+    limits = event.limits
+    parts = []
+    if limits.get("max_cost") is not None:
+        parts.append(f"${limits['max_cost']:g}" + ("" if event.priced else " (price unknown)"))
+    if limits.get("max_seconds") is not None:
+        parts.append(f"{limits['max_seconds'] / 60:g} min")
+    if limits.get("max_tokens") is not None:
+        parts.append(f"{limits['max_tokens']:,} tokens")
+    if limits.get("max_calls") is not None:
+        parts.append(f"{limits['max_calls']:,} calls")
+    parts.append(f"{limits['max_turns']} turns")
+    return ", ".join(parts)
+
+
+def _again(wait: float) -> str:
+    return f"(next in {wait:.1f} s)" if wait else "(next at once)"
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in sorted(counts.items()))
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")

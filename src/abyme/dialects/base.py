@@ -1,0 +1,87 @@
+"""How the engine and a model talk: the contract of a dialect, and what its messages are made of."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from abyme.dialects.prose import ProseFinish
+from abyme.events import DataMeasured, WorkerRestored
+from abyme.types import CellResult, Message
+
+
+class Tool(msgspec.Struct, frozen=True):
+    """A function of the user's, as the model is told of it: ``signature`` as ``(city: str)``."""
+
+    name: str
+    signature: str
+    doc: str = ""
+
+
+class TurnStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What a status line says. None where there is no limit, or where a cost is not known."""
+
+    turn: int
+    """The turn that comes next, from 1."""
+    max_turns: int
+    seconds_used: float = 0.0
+    seconds_left: float | None = None
+    calls_used: int = 0
+    calls_left: int | None = None
+    cost_used: float | None = None
+    cost_left: float | None = None
+    recursion: bool = False
+
+
+class Opening(msgspec.Struct, frozen=True, kw_only=True):
+    """What the first messages are made of. ``description`` is the data's, of constant size."""
+
+    question: str
+    description: str
+    status: TurnStatus
+    sub_window_chars: int
+    """Characters that fit one prompt of the sub-model."""
+    tools: tuple[Tool, ...] = ()
+
+
+class TurnReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What happened in a turn, for the message that follows it."""
+
+    question: str
+    status: TurnStatus
+    cells: int
+    """Cells that the reply held; ``results`` has fewer where one of them ended the turn."""
+    results: tuple[CellResult, ...]
+    note: str = ""
+    """What became of an answer that was handed over: held, rejected, no such variable."""
+    measured: DataMeasured | None = None
+    """Exact sizes of the data, where the opening gave estimates."""
+    restored: WorkerRestored | None = None
+    notes: tuple[str, ...] = ()
+    """Anything else that the model must know, a line each."""
+
+
+class Dialect(Protocol):
+    """How replies become cells and an answer, and how results become messages.
+
+    None of these raises for what a reply holds, and every message but the first is bounded.
+    """
+
+    def cells(self, reply: str) -> tuple[str, ...]:
+        """The code of ``reply`` in order; empty where there is none."""
+
+    def prose_finish(self, reply: str) -> ProseFinish | None:
+        """The answer that a reply without cells gives in prose."""
+
+    def opening(self, opening: Opening) -> tuple[Message, ...]:
+        """The messages that begin a conversation."""
+
+    def turn_message(self, report: TurnReport) -> str:
+        """What the model is told after its cells ran."""
+
+    def reminder(self, count: int, question: str = "", status: TurnStatus | None = None) -> str:
+        """What it is told after the ``count``-th reply in a row without code."""
+
+    def final_request(self, reason: str, question: str) -> str:
+        """The request for an answer after which no code is run."""

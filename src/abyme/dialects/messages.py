@@ -1,0 +1,281 @@
+"""The dialect of fenced code: prompts, and the messages that report on turns.
+
+Every part of a message has a size that the data and the code cannot change, so that neither
+reaches the conversation beyond what is shown. What is shown stands in a fence that is longer than
+any fence in it, so that printed text cannot pass for ours.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from importlib import resources
+from string import Template
+
+import msgspec
+
+from abyme.dialects.base import Opening, Tool, TurnReport, TurnStatus
+from abyme.dialects.cells import cells
+from abyme.dialects.prose import ProseFinish, prose_finish
+from abyme.dialects.shorten import shorten
+from abyme.events import DataMeasured, WorkerRestored
+from abyme.types import CellResult, Ended, Message, Variable
+
+MOST_REMINDERS = 3
+"""Replies without code in a row that end a run."""
+
+_NAME = 60
+_LINE = 200
+_FAILED_LINES = 8
+_FEWEST = 200
+"""Characters that the output of a cell gets at least, however many cells share the room."""
+_RECURSION = {
+    True: "a child with a REPL of its own, given a question and the part of the data it concerns.",
+    False: "plain calls here (recursion is off): the context is put before the question.",
+}
+_ENDED: dict[Ended, str] = {
+    "done": "",
+    "raised": "raised (what it assigned before is kept)",
+    "exited": "called sys.exit(): it ended there, variables are kept",
+    "interrupted": "was interrupted at its deadline; what it had assigned is kept. Do less a cell",
+    "died": "killed the worker (out of memory, a crash, or os._exit)",
+}
+
+
+class Fenced(msgspec.Struct, frozen=True, kw_only=True):
+    """The dialect of ```` ```repl ```` fences. The sizes are in characters."""
+
+    output_chars: int = 10_000
+    """Output shown of one turn, shared among its cells."""
+    traceback_chars: int = 4_000
+    variables_chars: int = 1_500
+    question_chars: int = 2_000
+    """Length up to which the question is restated whole."""
+    message_chars: int = 20_000
+    """The whole of a message."""
+
+    def cells(self, reply: str) -> tuple[str, ...]:
+        """The code of ``reply``: see :mod:`abyme.dialects.cells`."""
+        return cells(reply)
+
+    def prose_finish(self, reply: str) -> ProseFinish | None:
+        """The answer in prose: see :mod:`abyme.dialects.prose`."""
+        return prose_finish(reply)
+
+    def opening(self, opening: Opening) -> tuple[Message, ...]:
+        """The system prompt, then the question, the data and the first status line."""
+        system = prompt("root").substitute(
+            max_turns=opening.status.max_turns,
+            output_chars=f"{self.output_chars:,}",
+            sub_chars=f"{opening.sub_window_chars:,}",
+            recursion=_RECURSION[opening.status.recursion],
+            tools=_tools(opening.tools),
+        )
+        parts = [
+            f"Question:\n{opening.question}",
+            f"The data:\n{opening.description}",
+            status_line(opening.status),
+        ]
+        return (Message("system", system.strip()), Message("user", "\n\n".join(parts)))
+
+    def turn_message(self, report: TurnReport) -> str:
+        """What the cells printed and how they ended, notes, the question, the status line."""
+        body = "\n\n".join(part for part in self._body(report) if part)
+        calls = sum(result.calls for result in report.results)
+        failed = [line for result in report.results for line in result.failed_calls]
+        end = (
+            f"Question:\n{self._restated(report.question)}\n\n"
+            f"{status_line(report.status, calls, failed)}"
+        )
+        return f"{shorten(body, self.message_chars - len(end) - 2)}\n\n{end}"
+
+    def reminder(self, count: int, question: str = "", status: TurnStatus | None = None) -> str:
+        """A few lines on how code is written and how an answer is handed over."""
+        parts = [prompt("reminder").substitute(count=count, most=MOST_REMINDERS).strip()]
+        if question:
+            parts.append(f"Question:\n{self._restated(question)}")
+        if status is not None:
+            parts.append(status_line(status))
+        return "\n\n".join(parts)
+
+    def final_request(self, reason: str, question: str) -> str:
+        """The last request: an answer in plain text, from what is known."""
+        return (
+            prompt("final")
+            .substitute(
+                reason=shorten(reason.rstrip("."), _LINE), question=self._restated(question)
+            )
+            .strip()
+        )
+
+    def _body(self, report: TurnReport) -> Iterator[str]:
+        shares = _shares([len(result.output) for result in report.results], self.output_chars)
+        for number, (result, share) in enumerate(zip(report.results, shares, strict=True), 1):
+            yield self._cell(number, report.cells, result, share)
+        if (missing := report.cells - len(report.results)) > 0:
+            first = len(report.results) + 1
+            which = f"Cell {first} was" if missing == 1 else f"Cells {first} to {report.cells} were"
+            yield f"{which} not run, because cell {first - 1} did not end well."
+        yield _failed_calls(report.results)
+        yield _restored(report.restored)
+        yield _measured(report.measured)
+        yield from (shorten(note, 3 * _LINE) for note in report.notes)
+        yield self._variables(report.results)
+        yield shorten(report.note, 5 * _LINE)
+
+    def _cell(self, number: int, count: int, result: CellResult, share: int) -> str:
+        title = f"Cell {number} of {count}" if count > 1 else "The cell"
+        ended = _ENDED[result.ended]
+        parts = [f"{title} {ended}." if ended else f"{title} ran."]
+        output = shorten(result.output, share, result.output_chars)
+        if output.strip():
+            parts.append(f"Output ({max(result.output_chars, len(output)):,} characters):")
+            parts.append(fenced(output))
+        else:
+            parts.append("(no output)")
+        parts += [f"Note: {_one_line(note, 2 * _LINE)}" for note in result.notes[:5]]
+        if result.error is not None:
+            lines = result.error.traceback or f"{result.error.type}: {result.error.message}"
+            parts.append(fenced(shorten(lines.strip(), self.traceback_chars)))
+        return "\n".join(parts)
+
+    def _variables(self, results: Sequence[CellResult]) -> str:
+        latest: dict[str, Variable] = {}
+        for result in results:
+            for variable in result.variables:
+                latest.pop(variable.name, None)
+                latest[variable.name] = variable
+        line, shown = "", 0
+        for variable in latest.values():
+            more = _variable(variable)
+            if len(line) + len(more) > self.variables_chars:
+                break
+            line = f"{line}; {more}" if line else more
+            shown += 1
+        left = len(latest) - shown
+        rest = f"; and {left:,} more (SHOW_VARS())" if left else ""
+        return f"New or changed variables: {line}{rest}" if latest else ""
+
+    def _restated(self, question: str) -> str:
+        if len(question) <= self.question_chars:
+            return question
+        return (
+            f"{question[: self.question_chars]}…\n(cut here: it has {len(question):,} characters "
+            "in all, and stands whole in the first message)"
+        )
+
+
+@cache
+def prompt(name: str) -> Template:
+    """A packaged prompt; ``$name`` stands for what is filled in, braces for themselves."""
+    folder = resources.files("abyme.dialects") / "prompts"
+    return Template((folder / f"{name}.md").read_text(encoding="utf-8"))
+
+
+def fenced(text: str) -> str:
+    """``text`` in a fence that nothing inside can close."""
+    longest = max(map(len, re.findall(r"`{3,}", text)), default=2)
+    mark = "`" * (longest + 1)
+    return f"{mark}\n{text}\n{mark}"
+
+
+def status_line(status: TurnStatus, calls: int = 0, failed: Sequence[str] = ()) -> str:
+    """One line: turn, time, calls and cost used and left, failed sub-calls, recursion."""
+    used = [f"turn {status.turn} of {status.max_turns}"]
+    used.append(_used(_duration(status.seconds_used), status.seconds_left, _duration))
+    used.append(_used(f"{status.calls_used:,} calls", status.calls_left, "{:,}".format))
+    if status.cost_used is not None:
+        used.append(_used(f"${status.cost_used:.2f}", status.cost_left, "${:.2f}".format))
+    if calls or failed:
+        used.append(f"sub-calls this turn: {_failures(calls, failed)}")
+    used.append(f"recursion {'on' if status.recursion else 'off'}")
+    return " · ".join(used)
+
+
+def _used(used: str, left: float | None, format_left: Callable[..., str]) -> str:
+    return f"{used} used" if left is None else f"{used} used, {format_left(max(left, 0))} left"
+
+
+def _failures(calls: int, failed: Sequence[str]) -> str:
+    if not failed:
+        return f"{calls:,}, none failed"
+    which = "; ".join(_one_line(line, 40) for line in failed[:3])
+    more = f"; {len(failed) - 3:,} more" if len(failed) > 3 else ""
+    return f"{len(failed):,} of {calls:,} failed ({which}{more})"
+
+
+def _duration(seconds: float) -> str:
+    whole = int(seconds)
+    if whole < 120:
+        return f"{whole} s"
+    if whole < 7200:
+        return f"{whole // 60} min"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _tools(tools: Sequence[Tool]) -> str:
+    if not tools:
+        return ""
+    lines = [f"- `{tool.name}{tool.signature}`: {_one_line(tool.doc, 600)}" for tool in tools]
+    return "\n".join(["", "Functions that the user added; a failure raises:", "", *lines, ""])
+
+
+def _shares(lengths: Sequence[int], room: int) -> list[int]:
+    """How much of ``room`` each output gets: the short ones whole, the long ones equal parts."""
+    shares = [0] * len(lengths)
+    shortest_first = sorted(range(len(lengths)), key=lengths.__getitem__)
+    for done, index in enumerate(shortest_first):
+        part = max(room // (len(lengths) - done), _FEWEST)
+        shares[index] = min(lengths[index], part)
+        room -= shares[index]
+    return shares
+
+
+def _failed_calls(results: Sequence[CellResult]) -> str:
+    failed = [line for result in results for line in result.failed_calls]
+    if not failed:
+        return ""
+    calls = sum(result.calls for result in results)
+    lines = [f"- {_one_line(line, _LINE)}" for line in failed[:_FAILED_LINES]]
+    if (more := len(failed) - _FAILED_LINES) > 0:
+        lines.append(f"- and {more:,} more")
+    return "\n".join([f"{len(failed):,} of {calls:,} sub-calls failed:", *lines])
+
+
+def _restored(restored: WorkerRestored | None) -> str:
+    if restored is None:
+        return ""
+    ran = len(restored.cells)
+    text = f"A fresh worker was started; {ran:,} earlier cells were run again, their calls answered"
+    text += " as before."
+    if restored.lost:
+        text += f" Lost: {_listed(restored.lost)}."
+    if restored.differing:
+        numbers = _listed([str(cell) for cell in restored.differing])
+        text += f" These cells did not do the same the second time: {numbers}."
+    return text
+
+
+def _measured(measured: DataMeasured | None) -> str:
+    if measured is None:
+        return ""
+    return (
+        f"The data has been measured exactly: {measured.characters:,} characters, "
+        f"{measured.lines:,} lines, the longest of {measured.longest_line:,} characters."
+    )
+
+
+def _variable(variable: Variable) -> str:
+    size = f" ({_one_line(variable.size, _NAME)})" if variable.size else ""
+    return f"{_one_line(variable.name, _NAME)}: {_one_line(variable.type, _NAME)}{size}"
+
+
+def _listed(names: Sequence[str], most: int = 20) -> str:
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(_one_line(name, _NAME) for name in names[:most]) + more
+
+
+def _one_line(text: str, limit: int) -> str:
+    line = " ".join(text[: 4 * limit].split())
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"

@@ -1,0 +1,134 @@
+"""The composition root: the one place where the parts are wired, and the thread they live in.
+
+All runs of a process share one event loop in one daemon thread, and with it one scheduler, one
+connection pool and one token estimator. ``completion``, ``acompletion`` and ``stream`` submit to
+it from wherever they are called: scripts, running loops, notebooks, fifty threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import concurrent.futures
+import os
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from abyme.events import Event
+from abyme.ledger import TokenEstimator
+from abyme.models.base import Model
+from abyme.models.registry import resolve
+from abyme.models.scheduler import Scheduler
+from abyme.models.transport import Transport
+from abyme.run import Run, RunSpec, Shared
+from abyme.types import Answer
+
+Listener = Callable[[Event], None]
+T = TypeVar("T")
+
+
+class Handle:
+    """A run under way: its future answer, and the way to end it early."""
+
+    def __init__(self, engine: Engine, spec: RunSpec, listener: Listener | None) -> None:
+        self._engine = engine
+        self._run: Run | None = None
+        self._interrupted = False
+        self.future: concurrent.futures.Future[Answer] = engine.submit(
+            self._conduct(spec, listener)
+        )
+
+    def interrupt(self) -> None:
+        """End the run now with the best draft there is. From any thread, any number of times."""
+        self._interrupted = True
+        self._engine.call_soon(self._interrupt)
+
+    def _interrupt(self) -> None:
+        if self._run is not None:
+            self._run.interrupt()
+
+    async def _conduct(self, spec: RunSpec, listener: Listener | None) -> Answer:
+        self._run = Run(spec, self._engine.shared, listener)
+        if self._interrupted:
+            self._run.interrupt()
+        return await self._run.conduct()
+
+
+class Engine:
+    """The event loop, its thread, and what all runs share."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._serve, name="abyme", daemon=True)
+        self._transport = Transport()
+        self.shared = Shared(scheduler=Scheduler(), estimator=TokenEstimator())
+        self._thread.start()
+        atexit.register(self._stop)
+
+    def start(self, spec: RunSpec, listener: Listener | None = None) -> Handle:
+        """Start a run. ``listener`` is called in the engine's thread with every event."""
+        return Handle(self, spec, listener)
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        """Run a coroutine in the engine's loop."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def call_soon(self, function: Callable[[], None]) -> None:
+        """Call ``function`` in the engine's thread."""
+        self._loop.call_soon_threadsafe(function)
+
+    def resolve(self, model: str | Model, base_url: str | None, api_key: str | None) -> Model:
+        """The model that a user named; its connections are the engine's.
+
+        Raises :class:`~abyme.errors.ConfigError`; nothing is sent.
+        """
+        return resolve(
+            model,
+            base_url=base_url,
+            api_key=api_key,
+            transport=self._transport,
+            environ=os.environ,
+        )
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+
+    def _stop(self) -> None:
+        """At the end of the interpreter: cancel what runs, so that no worker outlives it."""
+        try:
+            self.submit(self._wind_down()).result(timeout=5)
+        except (TimeoutError, RuntimeError, concurrent.futures.CancelledError):
+            return
+        self.call_soon(self._loop.stop)
+        self._thread.join(timeout=1)
+
+    async def _wind_down(self) -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._transport.close()
+
+
+_engine: Engine | None = None
+_lock = threading.Lock()
+
+
+def engine() -> Engine:
+    """The engine of this process, started when first asked for."""
+    global _engine
+    with _lock:
+        if _engine is None:
+            _engine = Engine()
+        return _engine
+
+
+def _forget() -> None:
+    """In a forked child the thread is gone: the next call starts an engine of its own."""
+    global _engine, _lock
+    _engine, _lock = None, threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget)

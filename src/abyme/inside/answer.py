@@ -1,0 +1,127 @@
+"""Finishing, inside: ``FINAL`` and its aliases record an answer; nothing ends until the host says.
+
+Every way that models are trained to finish works: ``FINAL(value)`` and ``FINAL_VAR(name)`` (the
+paper), ``SUBMIT(...)`` (DSPy), ``answer["ready"] = True`` (the authors' newest code).
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+MAX_ANSWER = 16_000_000
+"""Characters of the longest answer."""
+
+Locate = Callable[[str, "str | None"], "dict[str, Any] | None"]
+
+
+def as_finish(value: Any, via: str, quotes: Iterable[Any] = ()) -> dict[str, Any]:
+    """An answer as the host takes it: its JSON value, its text, how it was given, its quotes."""
+    text = as_text(value)
+    if len(text) > MAX_ANSWER:
+        raise ValueError(f"an answer has at most {MAX_ANSWER:,} characters, not {len(text):,}")
+    try:
+        json_value = json.loads(json.dumps(value, ensure_ascii=False, allow_nan=False))
+    except (TypeError, ValueError, RecursionError):
+        json_value = text
+    return {"value": json_value, "text": text, "via": via, "quotes": list(quotes)}
+
+
+def as_text(value: Any) -> str:
+    """What a user reads: a ``str`` as it is, JSON for containers, else ``str(value)``."""
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, dict | list | tuple):
+        try:
+            return json.dumps(value, ensure_ascii=False)
+        except (TypeError, ValueError, RecursionError):
+            pass
+    return str(value)
+
+
+class Finishing:
+    """The finish functions of one namespace and what they recorded since :meth:`start`."""
+
+    def __init__(self, namespace: dict[str, Any], locate: Locate) -> None:
+        self._namespace = namespace
+        self._locate = locate
+        self.recorded: dict[str, Any] | None = None
+        namespace["answer"] = {"content": "", "ready": False}
+
+    def start(self) -> None:
+        """A new cell begins."""
+        self.recorded = None
+
+    def functions(self) -> dict[str, Callable[..., None]]:
+        """The functions by the names that code knows them by."""
+        return {"FINAL": self._final, "FINAL_VAR": self._final_var, "SUBMIT": self._submit}
+
+    def collect(self) -> dict[str, Any] | None:
+        """The answer that this cell handed over, or None.
+
+        A ready ``answer`` dict is taken once: ``ready`` goes back to False, so that an answer
+        that was held is given again only by saying so again.
+        """
+        answer = self._namespace.get("answer")
+        if self.recorded is None and isinstance(answer, dict) and answer.get("ready"):
+            answer["ready"] = False
+            self.recorded = as_finish(answer.get("content"), "answer")
+        return self.recorded
+
+    def draft(self) -> str:
+        """The text in ``answer["content"]``, ready or not; empty where there is none."""
+        answer = self._namespace.get("answer")
+        if not isinstance(answer, dict) or not answer.get("content"):
+            return ""
+        text = as_text(answer["content"])
+        return text if len(text) <= MAX_ANSWER else ""
+
+    def _final(self, value: Any, quotes: Iterable[Any] = ()) -> None:
+        """Hand over the answer: any value; ``quotes``: passages copied exactly from the data."""
+        self.recorded = as_finish(value, "FINAL", [self._quote(quote) for quote in quotes])
+
+    def _final_var(self, name: Any, quotes: Iterable[Any] = ()) -> None:
+        """Hand over the value of the variable ``name`` as the answer."""
+        found = [self._quote(quote) for quote in quotes]
+        self.recorded = as_finish(self._lookup(name), "FINAL_VAR", found)
+
+    def _submit(self, *values: Any, **fields: Any) -> None:
+        """Hand over the answer: one value, or named fields (one field: its value)."""
+        if values and fields:
+            raise TypeError("SUBMIT takes one value or named fields, not both")
+        if len(values) > 1:
+            raise TypeError("SUBMIT takes one value or named fields")
+        if not values and not fields:
+            raise TypeError("SUBMIT needs the answer: SUBMIT(value)")
+        given = list(values) + list(fields.values())
+        self.recorded = as_finish(given[0] if len(given) == 1 else fields, "SUBMIT")
+
+    def _lookup(self, name: Any) -> Any:
+        if not isinstance(name, str):
+            return name  # FINAL_VAR(x) without quotes: the value itself came
+        if name in self._namespace:
+            return self._namespace[name]
+        if not name.isidentifier():
+            return name  # the same, where the value is a text
+        near = difflib.get_close_matches(name, [key for key in self._namespace if key[0] != "_"])
+        hint = f"; did you mean {', '.join(near)}?" if near else ""
+        raise NameError(f"FINAL_VAR: there is no variable {name!r}{hint}")
+
+    def _quote(self, quote: Any) -> dict[str, Any]:
+        """``quote`` with its place in the data: a text, ``(document, text)``, or a search result.
+
+        Raises ``ValueError`` where the data has no such passage: a quote is exact or it is none.
+        """
+        document, text = None, quote
+        if isinstance(quote, tuple) and len(quote) == 2:
+            document, text = quote
+        elif not isinstance(quote, str) and hasattr(quote, "text"):
+            document, text = getattr(quote, "document", None), quote.text
+        if not isinstance(text, str) or not text:
+            raise ValueError("a quote is a non-empty str copied from the data, or a search result")
+        place = self._locate(text, document)
+        if place is None:
+            raise ValueError(f"not found in the data, so it cannot be quoted: {text[:80]!r}")
+        return {"text": text, **place}

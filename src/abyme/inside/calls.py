@@ -1,0 +1,92 @@
+"""The worker's half of a host call: ask from any thread or coroutine, wait for the reply."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from .channel import Channel
+from .codec import Frame
+from .results import error_from
+
+Settle = Callable[[Frame], None]
+
+
+class Calls:
+    """Matches replies to the calls in flight by their number."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._numbers = itertools.count(1)
+        self._pending: dict[int, Settle] = {}
+
+    def ask(self, name: str, arguments: dict[str, Any]) -> Any:
+        """Ask the host and wait. Raises the exception that the host answered with."""
+        return _value(self._wait({"t": "call", "name": name, "args": arguments}))
+
+    async def ask_async(self, name: str, arguments: dict[str, Any]) -> Any:
+        """The same for a coroutine of any running loop; cancelling it forgets the reply."""
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Frame] = loop.create_future()
+
+        def deliver(frame: Frame) -> None:
+            if not future.done():
+                future.set_result(frame)
+
+        def settle(frame: Frame) -> None:
+            loop.call_soon_threadsafe(deliver, frame)
+
+        number = self._start({"t": "call", "name": name, "args": arguments}, settle)
+        try:
+            return _value(await future)
+        finally:
+            self._pending.pop(number, None)
+
+    def document(self, index: int) -> int:
+        """A read-only descriptor of document ``index``, for the caller to close."""
+        descriptor: int = _value(self._wait({"t": "document", "index": index}))
+        return descriptor
+
+    def settle(self, frame: Frame) -> bool:
+        """Hand a reply frame to its call; False where nobody waits for it any more."""
+        settle = self._pending.pop(frame.get("id", 0), None)
+        if settle is None:
+            return False
+        settle(frame)
+        return True
+
+    def _start(self, frame: Frame, settle: Settle) -> int:
+        number = next(self._numbers)
+        self._pending[number] = settle
+        try:
+            self._channel.send({**frame, "id": number})
+        except BaseException:
+            self._pending.pop(number, None)
+            raise
+        return number
+
+    def _wait(self, frame: Frame) -> Frame:
+        answered = threading.Lock()
+        answered.acquire()
+        replies: list[Frame] = []
+
+        def settle(reply: Frame) -> None:
+            replies.append(reply)
+            answered.release()
+
+        number = self._start(frame, settle)
+        try:
+            answered.acquire()  # in the main thread a signal interrupts this
+        finally:
+            self._pending.pop(number, None)
+        return replies[0]
+
+
+def _value(frame: Frame) -> Any:
+    if "error" in frame:
+        raise error_from(frame["error"])
+    return frame.get("value")

@@ -1,0 +1,92 @@
+"""The frames between host and worker: a u32 length, big endian, then one JSON object.
+
+JSON because the standard library's C coder is the fastest codec that the worker has;
+``surrogatepass`` because text in the REPL may hold lone surrogates and must come through exactly.
+Every frame is read as if its writer were hostile: length, nesting and type are checked here, the
+meaning of the fields by whoever handles them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+MAX_FRAME = 64 * 1024 * 1024
+"""Bytes of the longest frame that either side accepts."""
+MAX_DEPTH = 100
+"""Nesting of lists and objects; far below what would exhaust the stack of whoever walks them."""
+
+Frame = dict[str, Any]
+
+
+class FrameError(Exception):
+    """The other side sent something that is no frame, or asks to send one too large."""
+
+
+def encode(frame: Frame) -> bytes:
+    """``frame`` as bytes for the wire.
+
+    Raises ``TypeError`` or ``ValueError`` where it is not JSON, :class:`FrameError` where it is
+    longer than :data:`MAX_FRAME`.
+    """
+    body = json.dumps(frame, ensure_ascii=False, separators=(",", ":"))
+    raw = body.encode("utf-8", "surrogatepass")
+    if len(raw) > MAX_FRAME:
+        raise FrameError(f"a frame of {len(raw):,} bytes is over the limit of {MAX_FRAME:,}")
+    return len(raw).to_bytes(4, "big") + raw
+
+
+class Decoder:
+    """Cuts a stream of bytes, fed in pieces of any size, into frames."""
+
+    def __init__(self, max_frame: int = MAX_FRAME) -> None:
+        self._buffer = bytearray()
+        self._max_frame = max_frame
+
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        """Add ``data`` and give the frames that are now whole.
+
+        Raises :class:`FrameError`; the stream cannot be used after that.
+        """
+        self._buffer += data
+        start = 0
+        try:
+            while len(self._buffer) - start >= 4:
+                length = int.from_bytes(self._buffer[start : start + 4], "big")
+                if length > self._max_frame:
+                    raise FrameError(f"a frame of {length:,} bytes is over the limit")
+                end = start + 4 + length
+                if len(self._buffer) < end:
+                    break
+                body = bytes(memoryview(self._buffer)[start + 4 : end])
+                start = end
+                yield _decode(body)
+        finally:
+            del self._buffer[:start]
+
+
+def _decode(body: bytes) -> Frame:
+    try:
+        frame = json.loads(body.decode("utf-8", "surrogatepass"))
+    except (ValueError, RecursionError) as error:
+        raise FrameError(f"not a frame: {error}") from None
+    if not isinstance(frame, dict) or not isinstance(frame.get("t"), str):
+        raise FrameError("not a frame: no type")
+    # Counting brackets first keeps the walk away from nearly all frames.
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _too_deep(frame):
+        raise FrameError(f"not a frame: nested deeper than {MAX_DEPTH}")
+    return frame
+
+
+def _too_deep(frame: Frame) -> bool:
+    level: list[Any] = [frame]
+    for _ in range(MAX_DEPTH):
+        inner: list[Any] = []
+        for value in level:
+            children = value.values() if isinstance(value, dict) else value
+            inner.extend(child for child in children if isinstance(child, dict | list))
+        if not inner:
+            return False
+        level = inner
+    return True

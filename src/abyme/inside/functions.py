@@ -1,0 +1,114 @@
+"""The calls as code sees them: plain functions with signatures that say what they take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from .calls import Calls
+from .results import BudgetExceeded, CallError, Failed, PromptTooLong, Results, ToolError
+
+EXCEPTIONS: dict[str, Any] = {
+    kind.__name__: kind for kind in (BudgetExceeded, CallError, Failed, PromptTooLong, ToolError)
+}
+"""Names for ``except`` clauses and ``isinstance`` in the REPL."""
+
+
+def model_calls(calls: Calls) -> dict[str, Callable[..., Any]]:
+    """``llm_query`` and its relatives, asking through ``calls``."""
+
+    def llm_query(prompt: str, model: str | None = None) -> str:
+        """Ask the sub-model; raises CallError where it fails."""
+        return str(calls.ask("llm_query", _query(prompt, model)))
+
+    def llm_query_batched(prompts: Iterable[str], model: str | None = None) -> Results:
+        """Ask all prompts at once; answers in their order, a Failed where there is none."""
+        items = calls.ask("llm_query_batched", {"prompts": _texts(prompts), "model": model})
+        return Results.from_frames(items)
+
+    async def allm_query(prompt: str, model: str | None = None) -> str:
+        """``llm_query`` for ``await`` and ``asyncio.gather``."""
+        return str(await calls.ask_async("llm_query", _query(prompt, model)))
+
+    def rlm_query(question: str, context: Any = None, model: str | None = None) -> str:
+        """Ask a child about ``context``; at this depth a plain sub-call."""
+        return str(calls.ask("rlm_query", _child(question, context, model)))
+
+    def rlm_query_batched(
+        questions: Iterable[str], contexts: Iterable[Any] | None = None, model: str | None = None
+    ) -> Results:
+        """Ask all questions at once, each about its own context."""
+        asked = _texts(questions)
+        given = [None] * len(asked) if contexts is None else [_context(item) for item in contexts]
+        if len(given) != len(asked):
+            raise ValueError(f"{len(asked)} questions but {len(given)} contexts")
+        items = calls.ask(
+            "rlm_query_batched", {"questions": asked, "contexts": given, "model": model}
+        )
+        return Results.from_frames(items)
+
+    async def arlm_query(question: str, context: Any = None, model: str | None = None) -> str:
+        """``rlm_query`` for ``await`` and ``asyncio.gather``."""
+        return str(await calls.ask_async("rlm_query", _child(question, context, model)))
+
+    def budget() -> dict[str, Any]:
+        """What this run has used, may use and has left."""
+        return dict(calls.ask("budget", {}))
+
+    functions = (
+        llm_query,
+        llm_query_batched,
+        allm_query,
+        rlm_query,
+        rlm_query_batched,
+        arlm_query,
+        budget,
+    )
+    return {function.__name__: function for function in functions}
+
+
+def tool(calls: Calls, name: str, parameters: list[str], doc: str) -> Callable[..., Any]:
+    """A user's tool: positional arguments get their names here, the host checks the rest."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if len(args) > len(parameters):
+            raise TypeError(f"{name}() takes {len(parameters)} arguments, not {len(args)}")
+        arguments = dict(zip(parameters, args, strict=False))
+        for key, value in kwargs.items():
+            if key in arguments:
+                raise TypeError(f"{name}() got {key!r} twice")
+            arguments[key] = value
+        return calls.ask(name, arguments)
+
+    call.__name__ = call.__qualname__ = name
+    call.__doc__ = doc
+    return call
+
+
+def _query(prompt: Any, model: str | None) -> dict[str, Any]:
+    return {"prompt": _text(prompt, "the prompt"), "model": model}
+
+
+def _child(question: Any, context: Any, model: str | None) -> dict[str, Any]:
+    asked = _text(question, "the question")
+    return {"question": asked, "context": _context(context), "model": model}
+
+
+def _context(context: Any) -> str | None:
+    if context is None or isinstance(context, str):
+        return context
+    if isinstance(context, list | tuple) and all(isinstance(item, str) for item in context):
+        return "\n\n".join(context)
+    raise TypeError(f"context must be a str or a list of str, not {type(context).__name__}")
+
+
+def _text(value: Any, what: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{what} must be a str, not {type(value).__name__}")
+    return value
+
+
+def _texts(values: Any) -> list[str]:
+    if isinstance(values, str):
+        raise TypeError("a batch takes a list of str; for one prompt use llm_query")
+    return [_text(value, f"item {index} of the batch") for index, value in enumerate(values)]

@@ -1,0 +1,237 @@
+"""The worker's life: limits, hello, then one cell after the other until the host hangs up."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import queue
+import resource
+import signal
+import sys
+import threading
+import time
+from typing import Any
+
+from .answer import Finishing, as_finish
+from .calls import Calls
+from .channel import Channel, Interrupts
+from .codec import Frame
+from .documents import Store
+from .functions import EXCEPTIONS, model_calls, tool
+from .namespace import Namespace, describe_error
+from .output import Output, Stream
+from .search import Finder
+
+_PR_SET_PDEATHSIG = 1
+_THREAD_STACK = 1 << 20
+
+
+class Listing(str):
+    """A text that shows as itself where a notebook would show its repr."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def main(descriptor: int) -> None:
+    """Serve the host over the socket ``descriptor``. Never returns: the host ends the process."""
+    end_with_host()
+    # A thousand threads that wait for calls must fit beside the data under RLIMIT_DATA.
+    threading.stack_size(_THREAD_STACK)
+    interrupts = Interrupts()
+    channel = Channel(descriptor, interrupts)
+    inbox: queue.SimpleQueue[Frame] = queue.SimpleQueue()
+    calls = Calls(channel)
+
+    def handle(frame: Frame) -> None:
+        if frame["t"] == "document" and "error" not in frame:
+            frame["value"] = channel.take_descriptor()
+            if not calls.settle(frame):
+                os.close(frame["value"])
+        elif frame["t"] in ("reply", "document"):
+            calls.settle(frame)
+        else:
+            inbox.put(frame)
+
+    threading.Thread(target=channel.receive, args=(handle,), daemon=True, name="frames").start()
+    channel.send({"t": "ready"})
+    worker = Worker(inbox.get(), channel, calls, interrupts)
+    while True:
+        worker.serve(inbox.get())
+
+
+def end_with_host() -> None:
+    """Die with the thread that started this process, even inside a C function that never returns.
+
+    The reader thread sees the host's end too and kills the whole process group, but only when it
+    gets the interpreter's lock. Linux only; elsewhere the reader thread is all there is.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def limit_resources(memory_bytes: int) -> None:
+    """No core dumps, and a MemoryError in the cell where it allocates past ``memory_bytes``.
+
+    RLIMIT_DATA counts private memory and not mapped files, so the size of the data is free.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+
+
+class Worker:
+    """One namespace over one set of documents; ``hello`` is the host's first frame."""
+
+    def __init__(
+        self, hello: Frame, channel: Channel, calls: Calls, interrupts: Interrupts
+    ) -> None:
+        self._channel = channel
+        self._interrupts = interrupts
+        self._cell = 0
+        self._kind = hello["kind"]
+        self._store = Store(hello["kind"], hello["documents"], calls.document, hello["text_limit"])
+        self._output = Output(hello["output_chars"], self._stream)
+        sys.stdout, sys.stderr = Stream(self._output, 1), Stream(self._output, 2)
+        sys.dont_write_bytecode = True
+        self._finder = Finder(self._store)
+        self._namespace = Namespace(self._output.add, hello["output_chars"])
+        self._finishing = Finishing(self._namespace.names, self._finder.locate)
+        self._namespace.protected = self._functions(hello, calls)
+        if self._kind == "documents":
+            self._namespace.protected["context"] = self._store.context()
+        self._namespace.restore()
+        self._make_importable(hello["packages"])
+        limit_resources(hello["memory_bytes"])
+
+    def _functions(self, hello: Frame, calls: Calls) -> dict[str, Any]:
+        tools = {
+            item["name"]: tool(calls, item["name"], item["parameters"], item["doc"])
+            for item in hello["tools"]
+        }
+        own = {
+            **EXCEPTIONS,
+            **model_calls(calls),
+            **self._finishing.functions(),
+            "SHOW_VARS": self._show_vars,
+            "search": self._finder.search,
+            "grep": self._finder.grep,
+        }
+        return {**tools, **own}
+
+    def _make_importable(self, packages: dict[str, list[str]]) -> None:
+        """Let ``import numpy`` and the like work, by explicit paths and for these names alone."""
+        if packages:
+            from .packages import Finder as PackageFinder
+
+            sys.meta_path.append(PackageFinder(packages))
+
+    def serve(self, frame: Frame) -> None:
+        """Do what one frame of the host asks."""
+        if frame["t"] == "run":
+            self._channel.send({"t": "done", **self._run(frame["cell"], frame["code"])})
+        elif frame["t"] == "look":
+            self._channel.send({"t": "looked", "id": frame["id"], "finish": self._look(frame)})
+
+    def _run(self, cell: int, code: str) -> Frame:
+        self._cell = cell
+        self._output.start()
+        self._finishing.start()
+        before = self._namespace.snapshot()
+        started, cpu = time.monotonic(), time.process_time()
+        notes = [f"`{name}` had been overwritten and is back" for name in self._prepare()]
+        ended, error = self._execute(code, f"<cell {cell}>")
+        self._interrupts.cell_running = False  # an interrupt may have cut the `finally` short
+        # A cell that raised may have handed over an answer first; the host says why it is none.
+        finish, draft = self._finishing.recorded, ""
+        if ended == "done":
+            try:
+                draft, finish = self._finishing.draft(), self._finishing.collect()
+            except Exception as broken:  # an answer too long, or whose __str__ raises
+                ended, error = "raised", describe_error(broken)
+        return {
+            "cell": cell,
+            "ended": ended,
+            "error": error,
+            "output": self._output.text(),
+            "output_chars": self._output.characters,
+            "variables": self._changes(before, code),
+            "finish": finish,
+            "draft": draft,
+            "notes": notes,
+            "seconds": time.monotonic() - started,
+            "cpu_seconds": time.process_time() - cpu,
+            "peak_bytes": peak_bytes(),
+        }
+
+    def _prepare(self) -> list[str]:
+        return [name for name in self._namespace.restore() if self._cell > 1]
+
+    def _execute(self, code: str, filename: str) -> tuple[str, dict[str, str] | None]:
+        """Run the cell; how it ended, and the exception where one ended it."""
+        try:
+            try:
+                self._interrupts.cell_running = True
+                self._load_text(code)
+                self._namespace.run(code, filename)
+            finally:
+                self._interrupts.cell_running = False
+        except KeyboardInterrupt as error:
+            return "interrupted", describe_error(error)
+        except SystemExit as error:
+            return "exited", describe_error(error)
+        except BaseException as error:  # whatever the cell raises is told, nothing is passed on
+            return "raised", describe_error(error)
+        return "done", None
+
+    def _load_text(self, code: str) -> None:
+        """Build the ``str`` of a single text when a cell first names it, not before.
+
+        A 100 MB text that no cell touches costs nothing. Code that reaches ``context`` without
+        containing the word finds it only after a cell that does.
+        """
+        protected = self._namespace.protected
+        if self._kind == "text" and "context" not in protected and "context" in code:
+            protected["context"] = self._store.context()
+            self._namespace.names["context"] = protected["context"]
+
+    def _changes(self, before: dict[str, tuple[int, str, str]], code: str) -> list[dict[str, str]]:
+        try:
+            return self._namespace.changes(before, code)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return []  # the cell did not parse: it changed nothing
+
+    def _look(self, frame: Frame) -> dict[str, Any] | None:
+        name = frame["name"]
+        if name not in self._namespace.names or name in self._namespace.protected:
+            return None
+        try:
+            return as_finish(self._namespace.names[name], "FINAL_VAR")
+        except Exception:  # a value whose __str__ raises, or too large: no answer
+            return None
+
+    def _show_vars(self) -> Listing:
+        """The variables you made: name, type and size."""
+        rows = [
+            f"{name}: {kind}{f', {size}' if size else ''}"
+            for name, (_, kind, size) in sorted(self._namespace.snapshot().items())
+        ]
+        return Listing("\n".join(rows) or "(no variables yet)")
+
+    def _stream(self, text: str) -> None:
+        self._channel.send({"t": "out", "cell": self._cell, "text": text})
+
+
+def peak_bytes() -> int:
+    """Highest resident size of this process. ``ru_maxrss`` would start at the parent's."""
+    try:
+        with open("/proc/self/status", "rb") as status:  # noqa: PTH123
+            for line in status:
+                if line.startswith(b"VmHWM:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

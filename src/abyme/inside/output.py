@@ -1,0 +1,113 @@
+"""What a cell prints: kept head and tail, counted in full, shown to the host as it comes."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from .shorten import cut_note
+
+_STREAM_SECONDS = 0.1
+_STREAM_CHARS = 4096
+
+
+class Output:
+    """The text printed since :meth:`start`: a head, a tail and the true length.
+
+    However much is printed, no more than about twice ``limit`` characters are kept.
+    ``stream`` is called with pieces of the head while the cell runs, a few times a second.
+    """
+
+    def __init__(self, limit: int, stream: Callable[[str], None]) -> None:
+        self._head_limit = limit * 3 // 5
+        self._tail_limit = limit - self._head_limit
+        self._stream = stream
+        self._lock = threading.RLock()
+        self.start()
+
+    def start(self) -> None:
+        """Forget everything; a new cell begins."""
+        self._head: list[str] = []
+        self._head_chars = 0
+        self._tail: deque[str] = deque()
+        self._tail_chars = 0
+        self._unsent: list[str] = []
+        self._unsent_chars = 0
+        self._sent_at = 0.0
+        self.characters = 0
+
+    def add(self, text: str) -> None:
+        """Take what was printed. Safe from any thread."""
+        with self._lock:
+            self.characters += len(text)
+            room = self._head_limit - self._head_chars
+            if room > 0:
+                piece = text[:room]
+                self._head.append(piece)
+                self._head_chars += len(piece)
+                self._pass_on(piece)
+                text = text[room:]
+            if text:
+                self._keep_tail(text[-2 * self._tail_limit :])
+
+    def _pass_on(self, piece: str) -> None:
+        self._unsent.append(piece)
+        self._unsent_chars += len(piece)
+        now = time.monotonic()
+        if self._unsent_chars >= _STREAM_CHARS or now - self._sent_at >= _STREAM_SECONDS:
+            self._sent_at = now
+            text = "".join(self._unsent)
+            self._unsent.clear()
+            self._unsent_chars = 0
+            self._stream(text)
+
+    def _keep_tail(self, text: str) -> None:
+        self._tail.append(text)
+        self._tail_chars += len(text)
+        # Dropping whole pieces keeps this cheap; the exact cut is made once, in `text`.
+        while self._tail_chars - len(self._tail[0]) >= self._tail_limit:
+            self._tail_chars -= len(self._tail.popleft())
+        if len(self._tail) > 1024:
+            joined = "".join(self._tail)
+            self._tail = deque([joined])
+
+    def text(self) -> str:
+        """Head, a note of what is left out where anything is, and tail."""
+        with self._lock:
+            head, tail = "".join(self._head), "".join(self._tail)
+            left_out = self.characters - len(head) - min(len(tail), self._tail_limit)
+            if left_out <= 0:
+                return head + tail
+            return head + cut_note(self.characters, left_out) + tail[-self._tail_limit :]
+
+
+class Stream(io.TextIOBase):
+    """``sys.stdout`` or ``sys.stderr`` of the worker."""
+
+    encoding = "utf-8"
+
+    def __init__(self, output: Output, descriptor: int) -> None:
+        self._output = output
+        self._descriptor = descriptor
+
+    def write(self, text: str, /) -> int:
+        """Print ``text``; raises ``TypeError`` for anything but a ``str``, as files do."""
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        # str() makes an exact str of a subclass, whose slicing could lie about lengths.
+        self._output.add(str(text) if type(text) is not str else text)
+        return len(text)
+
+    def writable(self) -> bool:
+        """Always: it is an output stream."""
+        return True
+
+    def fileno(self) -> int:
+        """The real descriptor; what is written there is shown too, after the printed text."""
+        return self._descriptor
+
+    def close(self) -> None:
+        """Ignored: closing the stream would silence every later cell."""

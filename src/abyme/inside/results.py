@@ -1,0 +1,84 @@
+"""What a host call gives back in the REPL, and how its failures look to code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+
+class CallError(RuntimeError):
+    """A call to the host failed: a sub-call, a tool, ``budget``. The message says why."""
+
+
+class BudgetExceeded(CallError):
+    """The run may not spend what the call would cost; nothing was spent on it."""
+
+
+class PromptTooLong(CallError):
+    """The prompt does not fit the model's window; nothing was spent on it."""
+
+
+class ToolError(CallError):
+    """A tool of the user's raised."""
+
+
+_KINDS = {
+    "BudgetExceeded": BudgetExceeded,
+    "WindowExceeded": PromptTooLong,
+    "ToolError": ToolError,
+    "TypeError": TypeError,
+}
+
+
+def error_from(frame: object) -> Exception:
+    """The exception for the ``error`` of a reply frame: ``{"type": …, "message": …}``."""
+    if not isinstance(frame, dict):
+        return CallError("the host sent an error without a description")
+    kind = _KINDS.get(str(frame.get("type")), CallError)
+    return kind(str(frame.get("message")))
+
+
+class Failed:
+    """Stands where a batch has no answer: it says so when printed and raises when used."""
+
+    __slots__ = ("error", "index")
+
+    def __init__(self, index: int, error: Exception) -> None:
+        self.index = index
+        self.error = error
+
+    def __repr__(self) -> str:
+        return f"<sub-call {self.index} failed: {self.error}>"
+
+    def _use(self, *_args: object, **_kwargs: object) -> NoReturn:
+        raise CallError(f"sub-call {self.index} of the batch failed: {self.error}")
+
+    # Printing shows it (__str__ is __repr__); everything that would pass for an answer raises.
+    __format__ = __len__ = __iter__ = __getitem__ = __contains__ = _use
+    __add__ = __radd__ = __mod__ = __bool__ = __eq__ = __hash__ = _use
+    __lt__ = __le__ = __gt__ = __ge__ = __int__ = __float__ = _use
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self._use()
+
+
+class Results(list[Any]):
+    """The answers of a batch in the order of its prompts; :class:`Failed` where there is none."""
+
+    @property
+    def failed(self) -> list[int]:
+        """Positions of the items that failed."""
+        return [index for index, item in enumerate(self) if isinstance(item, Failed)]
+
+    @classmethod
+    def from_frames(cls, items: Iterable[Any]) -> Results:
+        """From the host's list of ``{"value": …}`` and ``{"error": …}``."""
+        results = cls()
+        for index, item in enumerate(items):
+            if "error" in item:
+                results.append(Failed(index, error_from(item["error"])))
+            else:
+                results.append(item.get("value"))
+        return results

@@ -1,0 +1,45 @@
+"""How a run lies on disk, in one place.
+
+::
+
+    RUN/                      mode 0700, named by the run's id
+        journal.jsonl         one event a line, appended, never rewritten
+        blobs/ab/abcdef…      long texts, by the SHA-256 of their UTF-8 bytes
+        data/                 copies of text that the caller handed over; files are not copied
+
+A line is ``{"seq": n, "at": seconds, "prev": hash, "event": …}``. ``prev`` is the SHA-256 of the
+line before (without its newline), 32 hex digits; 32 zeros on the first. A string longer than
+:data:`INLINE_CHARS` anywhere in an event is ``{"$blob": sha256, "chars": n}`` instead. Lone
+surrogates are written as JSON escapes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+VERSION = 1
+INLINE_CHARS = 2_000
+FIRST_PREV = "0" * 32
+JOURNAL = "journal.jsonl"
+BLOBS = "blobs"
+DATA = "data"
+
+
+def line_hash(line: bytes) -> str:
+    """The hash by which the next line names this one."""
+    return hashlib.sha256(line).hexdigest()[:32]
+
+
+def encode_line(record: dict[str, Any]) -> bytes:
+    """One journal line without its newline.
+
+    The standard library's encoder: it writes a lone surrogate as an escape, where others refuse.
+    """
+    return json.dumps(record, separators=(",", ":")).encode("ascii")
+
+
+def blob_path(digest: str) -> str:
+    """Where the blob lies, below the blobs folder."""
+    return f"{digest[:2]}/{digest}"

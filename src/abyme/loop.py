@@ -1,0 +1,288 @@
+"""READ FIRST: one node of the recursion, from question to answer, in named steps.
+
+A node is a question, a REPL that holds its data, and a conversation with a model that drives the
+REPL. :func:`take_turns` is the whole method; :func:`run_node` adds that there is always an answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal
+
+import msgspec
+
+from abyme.dialects.base import Dialect, Opening, TurnReport, TurnStatus
+from abyme.dialects.finish import Accepted, FinishRule, Held, Rejected, Verdict
+from abyme.errors import AbymeError, BudgetExceeded, ModelError, WindowExceeded
+from abyme.events import (
+    CallKind,
+    DataMeasured,
+    Emit,
+    FinishHeld,
+    LimitReached,
+    MessageAdded,
+    TurnEnded,
+)
+from abyme.ledger import Account
+from abyme.models.base import Model, OnText, Request
+from abyme.models.caller import Caller
+from abyme.repl import NodeRepl
+from abyme.types import CellResult, Finish, Message, Reply, Role
+
+FINAL_TOKENS = 4_096
+"""Output tokens that are kept back for the one last call."""
+MAX_SILENT = 3
+"""Replies in a row without code, of which the last ends the run."""
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How a node ended, before costs and quotes are added to make it an answer."""
+
+    status: Literal["complete", "partial", "failed"]
+    finish: Finish
+    reason: str = ""
+
+
+class Node:
+    """One node: what it is asked, what it works with, and how far it has come.
+
+    ``introduce`` looks at the data and makes the opening of it; it runs while the worker starts.
+    """
+
+    def __init__(
+        self,
+        node: str,
+        question: str,
+        introduce: Callable[[TurnStatus], Awaitable[Opening]],
+        *,
+        model: Model,
+        dialect: Dialect,
+        repl: NodeRepl,
+        caller: Caller,
+        account: Account,
+        emit: Emit,
+        on_text: Callable[[str], OnText] | None = None,
+    ) -> None:
+        self.node = node
+        self.question = question
+        self.introduce = introduce
+        self.model = model
+        self.dialect = dialect
+        self.repl = repl
+        self.caller = caller
+        self.account = account
+        self.emit = emit
+        self.on_text = on_text
+        self.history: list[Message] = []
+        self.rule = FinishRule()
+        self.replied = False
+        self.said = Finish("", "", "draft")
+        """The last text that could pass for an answer although nothing was handed over."""
+        self.measured: DataMeasured | None = None
+        """Exact sizes of the data, to be told once where estimates were shown before."""
+
+    def add(self, role: Role, text: str) -> None:
+        """Lengthen the history, which only ever grows: a provider's prefix cache then holds."""
+        self.emit(MessageAdded(self.node, len(self.history), role, text))
+        self.history.append(Message(role, text))
+
+    @property
+    def draft(self) -> Finish:
+        """The best answer so far: one that was handed over, else what was said last."""
+        return self.rule.draft or self.said
+
+    def status(self) -> TurnStatus:
+        """What the status line of the next message says."""
+        return turn_status(self.account.snapshot())
+
+
+async def run_node(node: Node) -> Outcome:
+    """Let the node's model work until it answers or something ends its work.
+
+    Raises nothing that befalls a run; :class:`JournalError` and ``DataChanged`` too become an
+    outcome. Cancelling it ends the worker and leaves ``node.draft``.
+    """
+    async with node.repl:
+        try:
+            async with asyncio.timeout(_finite(node.account.seconds_left())):
+                return await take_turns(node)
+        except TimeoutError:
+            ended_by: AbymeError = _time_is_up(node)
+        except AbymeError as error:
+            ended_by = error
+        return await conclude(node, ended_by)
+
+
+async def take_turns(node: Node) -> Outcome:
+    """The method: ask, run the code, show what came of it, until an answer stands."""
+    for message in node.dialect.opening(await node.introduce(node.status())):
+        node.add(message.role, message.text)
+    silent = 0
+    while True:
+        turn = node.account.start_turn()
+        reply = await ask(node, "root", f"{node.node}/turn{turn}")
+        codes = node.dialect.cells(reply.text)
+        if codes:
+            silent = 0
+            results = await node.repl.run_cells(turn, codes)
+            verdict = judge(node, turn, codes, results)
+            told = report(node, reply, codes, results, verdict)
+        else:
+            silent += 1
+            verdict = await hear(node, reply)
+            told = node.dialect.reminder(silent, node.question, node.status())
+        node.emit(TurnEnded(node.node, turn))
+        if isinstance(verdict, Accepted):
+            return Outcome("complete", verdict.finish)
+        if silent == MAX_SILENT:
+            reason = f"the model replied {MAX_SILENT} times in a row without code"
+            return Outcome("partial", node.draft, reason)
+        node.add("user", told)
+
+
+async def ask(node: Node, kind: CallKind, key: str) -> Reply:
+    """One reply of the node's model, added to the history.
+
+    What the last call would cost is kept back first, so that no other call can spend it.
+    """
+    final = kind == "final"
+    request = Request(tuple(node.history), max_tokens=FINAL_TOKENS if final else None)
+    if not final:
+        node.account.hold(node.caller.amount(node.model, request, FINAL_TOKENS))
+    reply = await node.caller.call(
+        node.model,
+        request,
+        key=key,
+        node=node.node,
+        cell=0,
+        kind=kind,
+        final=final,
+        on_text=node.on_text(key) if node.on_text else None,
+    )
+    node.replied = True
+    node.add("assistant", reply.text)
+    return reply
+
+
+def judge(
+    node: Node, turn: int, codes: tuple[str, ...], results: tuple[CellResult, ...]
+) -> Verdict | None:
+    """Whether these cells handed over an answer, and whether it stands."""
+    drafts = [result.draft for result in results if result.draft]
+    if drafts:
+        node.said = Finish(drafts[-1], drafts[-1], "draft")
+    handed = [result.finish for result in results if result.finish is not None]
+    verdict = node.rule.judge(codes, results, handed[-1] if handed else None)
+    if isinstance(verdict, Held):
+        node.emit(FinishHeld(node.node, turn, verdict.finish.text))
+    return verdict
+
+
+async def hear(node: Node, reply: Reply) -> Verdict | None:
+    """An answer given as prose, in a reply without code."""
+    node.said = Finish(reply.text, reply.text, "draft")
+    finish = await prose_answer(node, reply.text)
+    return None if finish is None else node.rule.judge((), (), finish)
+
+
+async def prose_answer(node: Node, text: str) -> Finish | None:
+    """``FINAL(...)`` or ``FINAL_VAR(...)`` in ``text``; a variable only where it exists."""
+    said = node.dialect.prose_finish(text)
+    if said is None:
+        return None
+    if said.variable:
+        return await node.repl.look(said.variable)
+    return Finish(said.value, said.text, said.via)
+
+
+def report(
+    node: Node,
+    reply: Reply,
+    codes: tuple[str, ...],
+    results: tuple[CellResult, ...],
+    verdict: Verdict | None,
+) -> str:
+    """The message that ends the turn: what came of the cells, the question, the status."""
+    measured, node.measured = node.measured, None
+    notes = [note for result in results for note in result.notes]
+    if reply.cut:
+        notes.append("Your reply was cut at its token limit: keep replies shorter.")
+    return node.dialect.turn_message(
+        TurnReport(
+            question=node.question,
+            status=node.status(),
+            cells=len(codes),
+            results=results,
+            note=verdict.message if isinstance(verdict, Held | Rejected) else "",
+            measured=measured,
+            notes=tuple(notes),
+        )
+    )
+
+
+async def conclude(node: Node, ended_by: AbymeError) -> Outcome:
+    """No more turns: one last call answers from what is known, where that can help.
+
+    It cannot where the endpoint, the data, the worker or the journal failed: then the draft is
+    all there is.
+    """
+    if isinstance(ended_by, BudgetExceeded | WindowExceeded):
+        limit = ended_by.limit if isinstance(ended_by, BudgetExceeded) else "window"
+        node.emit(LimitReached(node.node, limit, str(ended_by)))
+        finish = await last_answer(node, ended_by) if node.replied else None
+        if finish is not None:
+            return Outcome("partial", finish, str(ended_by))
+    return Outcome("partial" if node.replied else "failed", node.draft, str(ended_by))
+
+
+async def last_answer(node: Node, ended_by: AbymeError) -> Finish | None:
+    """The answer of the reserved last call; None where even that cannot be had."""
+    if isinstance(ended_by, WindowExceeded):
+        node.history = without_middle(node.history, node.model.window)
+    node.add("user", node.dialect.final_request(str(ended_by), node.question))
+    try:
+        async with asyncio.timeout(_finite(node.account.seconds_left(final=True))):
+            reply = await ask(node, "final", f"{node.node}/final")
+    except (ModelError, BudgetExceeded, TimeoutError):
+        return None
+    return await prose_answer(node, reply.text) or Finish(reply.text, reply.text, "final")
+
+
+def without_middle(history: list[Message], window: int) -> list[Message]:
+    """The opening and as many of the last messages as surely fit half of ``window`` tokens."""
+    opening, rest = history[:2], history[2:]
+    room = window // 2 - sum(len(message.text) for message in opening)
+    kept: list[Message] = []
+    for message in reversed(rest):
+        room -= len(message.text)  # a token has at least one character, nearly always three
+        if room < 0:
+            break
+        kept.insert(0, message)
+    return opening + kept
+
+
+def turn_status(budget: dict[str, Any]) -> TurnStatus:
+    """The status line's figures, of :meth:`abyme.ledger.Account.snapshot`."""
+    turns, seconds, calls, cost = (budget[kind] for kind in ("turns", "seconds", "calls", "cost"))
+    return TurnStatus(
+        turn=turns["used"] + 1,
+        max_turns=turns["limit"],
+        seconds_used=seconds["used"],
+        seconds_left=seconds["left"],
+        calls_used=calls["used"],
+        calls_left=calls["left"],
+        cost_used=cost["used"],
+        cost_left=cost["left"],
+    )
+
+
+def _time_is_up(node: Node) -> BudgetExceeded:
+    most = node.account.limits.max_seconds
+    return BudgetExceeded(
+        "max_seconds", f"max_seconds: the {most:g} s of this run are used; raise --max-seconds"
+    )
+
+
+def _finite(seconds: float) -> float | None:
+    return None if seconds == float("inf") else max(0.0, seconds)

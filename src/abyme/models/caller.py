@@ -1,0 +1,427 @@
+"""One call to a model as a run makes it: sized, reserved, sent, tried again, settled, told.
+
+Read :meth:`Caller.call` first. A model makes one attempt; all that surrounds attempts is here, the
+same for every model:
+
+- A call that was *started* is always *ended*: one ``CallEnded`` for each ``CallStarted``.
+- Each attempt is paid for by its own outcome. Answered: settled by the endpoint's count. Refused
+  with an HTTP error, or no connection: costs nothing. Timed out, cancelled or dropped in flight,
+  or no usable reply: its reservation is charged, marked as estimated, and the next attempt
+  reserves anew. A call counts once, however many attempts it took.
+- A call's seconds begin with its first attempt. Waiting for its turn before that (``max_width``,
+  the endpoint's width, budget that others have in flight) is bounded by the run's time alone: a
+  batch of thousands does not time out in its own queue.
+
+Not covered: a reply streamed through ``on_text`` by an attempt that then fails is not taken back;
+``AttemptFailed`` says where the text begins again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+import time
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from abyme.config import Limits
+from abyme.errors import (
+    AbymeError,
+    BadReply,
+    BudgetExceeded,
+    CallTimeout,
+    ModelError,
+    WindowExceeded,
+)
+from abyme.events import AttemptFailed, CallEnded, CallKind, CallStarted, Emit, SurrogatesReplaced
+from abyme.ledger import Account, Amount, Reservation, TokenEstimator
+from abyme.models.base import Model, OnText, Request
+from abyme.models.prices import Price, price_of_model
+from abyme.models.retry import RetryPolicy, may_be_billed
+from abyme.models.scheduler import Scheduler
+from abyme.types import Message, Reply, Usage
+
+MARGIN = 1.25
+"""Reservations are this times the estimated input, plus the output asked for."""
+LEAST_OUTPUT = 256
+"""Tokens. A reply clamped to fewer by what is left of the budget is not worth asking for."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class Caller:
+    """Makes all model calls of one run. Belongs to one event loop, as its scheduler does."""
+
+    def __init__(
+        self,
+        account: Account,
+        scheduler: Scheduler,
+        emit: Emit,
+        limits: Limits,
+        *,
+        estimator: TokenEstimator | None = None,
+        price_of: Callable[[Model], Price | None] = price_of_model,
+        policy: RetryPolicy | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._account = account
+        self._scheduler = scheduler
+        self._emit = emit
+        self._limits = limits
+        self._estimator = estimator or TokenEstimator()
+        self._price_of = price_of
+        self._policy = policy or RetryPolicy()
+        self._sleep = sleep
+        self._width = asyncio.Semaphore(limits.max_width)
+
+    async def call(
+        self,
+        model: Model,
+        request: Request,
+        *,
+        key: str,
+        node: str,
+        cell: int,
+        kind: CallKind,
+        prompt: str = "",
+        final: bool = False,
+        on_text: OnText | None = None,
+    ) -> Reply:
+        """Ask ``model`` and return its reply, which is never empty.
+
+        ``key``, ``node``, ``cell``, ``kind`` and ``prompt`` are what the events say of the call.
+        ``final`` may use what the account holds and the seconds kept back. ``max_tokens`` is the
+        request's, else the model's ``max_output``, and less where less is left.
+
+        Raises :class:`WindowExceeded` and :class:`BudgetExceeded` before anything is spent,
+        :class:`CallTimeout` where the call's or the run's seconds end first, the last attempt's
+        :class:`ModelError` where it is not worth trying again, :class:`JournalError` where an
+        event could not be written. Nothing stays reserved then, nor when it is cancelled.
+        """
+        self._check_window(model, request)
+        request, replaced = _sendable(request)
+        async with self._width:
+            sized, reservation = await self._reserve(model, request, final)
+            call = _Call(model, sized, key, reservation, final, on_text)
+            try:
+                if replaced:
+                    self._emit(SurrogatesReplaced(key, replaced))
+                self._emit(_started(call, node, cell, kind, prompt))
+                return await self._conduct(call)
+            finally:
+                call.reservation.release()  # nothing, once it was settled or charged
+
+    def amount(self, model: Model, request: Request, max_tokens: int | None = None) -> Amount:
+        """What ``request`` would reserve where nothing is scarce, to be held for a later call.
+
+        ``max_tokens`` stands in for the request's own.
+        """
+        if max_tokens is not None:
+            request = msgspec.structs.replace(request, max_tokens=max_tokens)
+        output, input_tokens = self._wanted(model, request)
+        return _amount(input_tokens, output, 1, self._price_of(model))
+
+    # -- before it is sent ---------------------------------------------------------------------
+
+    def _check_window(self, model: Model, request: Request) -> None:
+        characters = request.characters
+        tokens = self._estimator.tokens(model.name, characters)
+        if tokens > model.window:
+            fits = int(characters * model.window / tokens)
+            raise WindowExceeded(
+                f"the prompt has {characters:,} characters, about {tokens:,} tokens; "
+                f"{model.name} takes about {model.window:,}: cut it to {fits:,} characters"
+            )
+
+    async def _reserve(
+        self, model: Model, request: Request, final: bool, *, calls: int = 1
+    ) -> tuple[Request, Reservation]:
+        """Size the request to what is left and set that aside.
+
+        What is left may shrink while it waits for others to settle: then it is sized again.
+        """
+        while True:
+            self._account.check_time(final=final)
+            sized, amount = self._sized(model, request, final, calls)
+            try:
+                return sized, await self._reserve_in_time(amount, final)
+            except BudgetExceeded:
+                if self._sized(model, request, final, calls)[1] == amount:
+                    raise
+
+    async def _reserve_in_time(self, amount: Amount, final: bool) -> Reservation:
+        try:
+            async with asyncio.timeout(_finite(self._account.seconds_left(final=final))):
+                return await self._account.reserve(amount, final=final)
+        except TimeoutError:
+            self._account.check_time(final=final)
+            raise BudgetExceeded("max_seconds", "max_seconds: the run's time is up") from None
+
+    def _sized(
+        self, model: Model, request: Request, final: bool, calls: int
+    ) -> tuple[Request, Amount]:
+        """The request with the ``max_tokens`` that the budget bears, and what it may cost."""
+        wanted, input_tokens = self._wanted(model, request)
+        price = self._price_of(model)
+        output = self._affordable(wanted, input_tokens, price, final)
+        sized = msgspec.structs.replace(request, max_tokens=output)
+        return sized, _amount(input_tokens, output, calls, price)
+
+    def _wanted(self, model: Model, request: Request) -> tuple[int, int]:
+        """Output tokens to ask for where nothing is scarce, and input tokens to reserve."""
+        asked = request.max_tokens
+        output = model.max_output if asked is None else min(asked, model.max_output)
+        tokens = self._estimator.tokens(model.name, request.characters)
+        return output, math.ceil(MARGIN * tokens)
+
+    def _affordable(self, wanted: int, input_tokens: int, price: Price | None, final: bool) -> int:
+        """Output tokens, ``wanted`` or fewer; raises where fewer than ``LEAST_OUTPUT`` are left.
+
+        Goes by what could be left when all in flight is released: a neighbour's reservation
+        makes a call wait, never makes its reply shorter.
+        """
+        tokens, dollars = self._account.room(final=final)
+        paid = math.inf if price is None else price.output_for(dollars, input_tokens)
+        least = min(wanted, LEAST_OUTPUT)
+        if paid < least:
+            raise BudgetExceeded(
+                "max_cost",
+                f"max_cost: ${dollars:.4f} of ${self._limits.max_cost or 0:g} are left; this call "
+                f"needs about {input_tokens:,} tokens in and {least:,} out; raise it with "
+                "--max-cost",
+            )
+        if tokens - input_tokens < least:
+            raise BudgetExceeded(
+                "max_tokens",
+                f"max_tokens: {tokens:,.0f} of {self._limits.max_tokens or 0:,} tokens are left; "
+                f"this call needs about {input_tokens:,} in and {least:,} out; raise it with "
+                "--max-tokens",
+            )
+        return int(min(wanted, tokens - input_tokens, paid))
+
+    # -- while it is out -----------------------------------------------------------------------
+
+    async def _conduct(self, call: _Call) -> Reply:
+        """Attempts until one gives a reply or none is worth making; then tell how it ended."""
+        try:
+            reply = await self._attempts(call)
+        except BaseException as error:
+            call.reservation.release()
+            self._emit(call.failed(error))
+            raise
+        self._emit(call.ended(reply))
+        return reply
+
+    async def _attempts(self, call: _Call) -> Reply:
+        while True:
+            call.attempts += 1
+            try:
+                return await self._attempt(call)
+            except ModelError as error:
+                call.failures.append(error)
+                wait = self._wait(call)
+            failure = call.failures[-1]
+            self._emit(AttemptFailed(call.key, call.attempts, str(failure), failure.status, wait))
+            await self._sleep(wait)
+            await self._reserve_again(call)
+
+    def _wait(self, call: _Call) -> float:
+        """Seconds until the next attempt; raises where there is to be none."""
+        last = call.failures[-1]
+        wait = self._policy.wait(call.failures)
+        if wait is None:
+            raise last
+        if wait >= self._seconds_left(call):
+            raise self._too_late(call) from last
+        return wait
+
+    async def _reserve_again(self, call: _Call) -> None:
+        if not call.reservation.open:  # charged; that the call is one is counted already
+            call.request, call.reservation = await self._reserve(
+                call.model, call.request, call.final, calls=0
+            )
+
+    async def _attempt(self, call: _Call) -> Reply:
+        """One attempt, and what becomes of its reservation. Raises ModelError or what ends all."""
+        try:
+            reply = await self._ask(call)
+        except TimeoutError:
+            error = self._too_late(call) if self._is_late(call) else _hung(call)
+            call.charge(sent=call.sent)
+            raise error from None
+        except ModelError as error:
+            call.charge(sent=may_be_billed(error))
+            raise
+        except BaseException as error:  # cancelled, or a fault of the model's own code
+            call.charge(sent=call.sent)
+            if not isinstance(error, Exception) or isinstance(error, AbymeError):
+                raise
+            name, kind = call.model.name, type(error).__name__
+            raise ModelError(f"{name} broke with {kind}: {error}") from error
+        self._settle(call, reply)
+        if not reply.text.strip():
+            raise BadReply(f"{call.model.name} gave an empty reply")
+        return reply
+
+    async def _ask(self, call: _Call) -> Reply:
+        """The attempt itself: in flight only while a slot is held. Raises TimeoutError too."""
+        call.sent = False
+        loop = asyncio.get_running_loop()
+        model = call.model
+        async with asyncio.timeout(_finite(self._seconds_left(call))) as timer:
+            async with self._scheduler.slot(model.endpoint, self._limits.max_width):
+                call.sent = True
+                call.begin()
+                left = self._seconds_left(call)
+                share = self._policy.share * self._limits.call_seconds
+                timer.reschedule(loop.time() + min(left, share))
+                return await model.complete(call.request, call.on_text)
+
+    def _seconds_left(self, call: _Call) -> float:
+        """Seconds until the call's deadline, or until the run's time is up where that is first."""
+        left = self._account.seconds_left(final=call.final)
+        if call.began is None:
+            return left
+        return min(left, call.began + self._limits.call_seconds - time.monotonic())
+
+    def _is_late(self, call: _Call) -> bool:
+        return not call.sent or self._seconds_left(call) <= 0.001
+
+    def _too_late(self, call: _Call) -> CallTimeout:
+        """The end of the call's time, with what the last attempt said."""
+        ran_out = self._account.seconds_left(final=call.final) <= 0.001
+        within = "the run's time" if ran_out else f"{self._limits.call_seconds:g} s"
+        last = f"; the last error was: {call.failures[-1]}" if call.failures else ""
+        error = CallTimeout(f"no reply from {call.model.name} within {within}{last}")
+        error.retryable = False
+        return error
+
+    # -- when it is over -----------------------------------------------------------------------
+
+    def _settle(self, call: _Call, reply: Reply) -> None:
+        usage, characters = reply.usage, call.request.characters
+        name = call.model.name
+        if usage.tokens == 0 and not usage.estimated:
+            usage = Usage(
+                self._estimator.tokens(name, characters),
+                self._estimator.tokens(name, len(reply.text)),
+                estimated=True,
+            )
+        elif not usage.estimated:
+            self._estimator.observe(name, characters, usage.input_tokens)
+        price = self._price_of(call.model)
+        call.settle(usage, None if price is None else price.cost(usage))
+
+
+class _Call:
+    """The state of one call while it lasts."""
+
+    def __init__(
+        self,
+        model: Model,
+        request: Request,
+        key: str,
+        reservation: Reservation,
+        final: bool,
+        on_text: OnText | None,
+    ) -> None:
+        self.model = model
+        self.request = request
+        self.key = key
+        self.reservation = reservation
+        self.final = final
+        self.on_text = on_text
+        self.attempts = 0
+        self.failures: list[ModelError] = []
+        self.sent = False  # the attempt in hand has gone out
+        self.began: float | None = None
+        self._opened = time.monotonic()
+        self._usage = Usage()
+        self._cost: float | None = 0.0
+        self._charged = False
+
+    def begin(self) -> None:
+        if self.began is None:
+            self.began = time.monotonic()
+
+    def settle(self, usage: Usage, cost: float | None) -> None:
+        usage = msgspec.structs.replace(usage, calls=self.reservation.amount.calls)
+        self.reservation.settle(usage, cost)
+        self._spent(usage, cost)
+
+    def charge(self, *, sent: bool) -> None:
+        """Charge the attempt's reservation where it was ``sent``; else keep it for the next."""
+        if sent:
+            self._charged = True
+            self._spent(self.reservation.charge(), self.reservation.amount.cost)
+
+    def ended(self, reply: Reply) -> CallEnded:
+        return self._ended(text=reply.text, cut=reply.cut)
+
+    def failed(self, error: BaseException) -> CallEnded:
+        text = "cancelled" if isinstance(error, asyncio.CancelledError) else str(error)
+        return self._ended(error=text or "failed", error_type=type(error).__name__)
+
+    def _spent(self, usage: Usage, cost: float | None) -> None:
+        self._usage += usage
+        self._cost = None if cost is None or self._cost is None else self._cost + cost
+
+    def _ended(
+        self, *, text: str = "", cut: bool = False, error: str = "", error_type: str = ""
+    ) -> CallEnded:
+        return CallEnded(
+            key=self.key,
+            text=text,
+            usage=self._usage,
+            cost=self._cost,
+            seconds=time.monotonic() - self._opened,
+            attempts=self.attempts,
+            error=error,
+            error_type=error_type,
+            cut=cut,
+            charged=self._charged,
+        )
+
+
+def _amount(input_tokens: int, output: int, calls: int, price: Price | None) -> Amount:
+    cost = None if price is None else price.cost(Usage(input_tokens, output))
+    return Amount(input_tokens + output, cost, calls, output)
+
+
+def _started(call: _Call, node: str, cell: int, kind: CallKind, prompt: str) -> CallStarted:
+    return CallStarted(
+        key=call.key,
+        node=node,
+        cell=cell,
+        kind=kind,
+        model=call.model.name,
+        prompt=prompt,
+        messages=len(call.request.messages),
+        max_tokens=call.request.max_tokens,
+        reserved_tokens=call.reservation.amount.tokens,
+        reserved_cost=call.reservation.amount.cost,
+    )
+
+
+def _sendable(request: Request) -> tuple[Request, int]:
+    """The request with lone surrogates, which JSON cannot carry, as U+FFFD; and how many."""
+    if all(message.text.isascii() for message in request.messages):
+        return request, 0
+    messages, total = [], 0
+    for message in request.messages:
+        text, count = _SURROGATE.subn("\ufffd", message.text)
+        total += count
+        messages.append(Message(message.role, text) if count else message)
+    if not total:
+        return request, 0
+    return msgspec.structs.replace(request, messages=tuple(messages)), total
+
+
+def _hung(call: _Call) -> CallTimeout:
+    return CallTimeout(f"attempt {call.attempts}: no reply from {call.model.name} in its time")
+
+
+def _finite(seconds: float) -> float | None:
+    return None if math.isinf(seconds) else seconds

@@ -1,0 +1,167 @@
+"""What a call costs, in US dollars, from a price list that is packaged and never fetched.
+
+Who bills is decided by the endpoint's host, never by the model's name alone: ``gpt-4o`` served by
+a machine of one's own is not billed by OpenAI, so its price is unknown (None), which is not 0.
+
+``prices.json`` is written by ``scripts/make_prices.py`` and says from what and when. A row is
+``[names, input, cached, output, tier…, since]``; the first row that matches counts. ``names`` are
+alternatives between spaces: ``name``, ``start*``, ``*end``, ``*part*``, ``~regex``, ``a&b`` (both),
+and ``+rest`` for the first name with ``rest`` after it. Not covered: the price of writing a cache,
+of batches, images and speech, discounts of an account.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import date
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from abyme.models.base import Model
+from abyme.types import Usage
+
+_MILLION = 1_000_000
+_COMPACT_DATE = re.compile(r"-(20\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=-|:|$)")
+
+
+class Tier(msgspec.Struct, frozen=True):
+    """The prices of a call whose prompt has more than ``above`` tokens, for all its tokens."""
+
+    above: int
+    input: float
+    cached: float
+    output: float
+
+
+class Price(msgspec.Struct, frozen=True):
+    """US dollars per million tokens of one model at one provider."""
+
+    input: float
+    cached: float
+    output: float
+    tiers: tuple[Tier, ...] = ()
+
+    def cost(self, usage: Usage) -> float:
+        """US dollars for the usage of *one* call (tiers go by the length of its prompt)."""
+        rate = self._rate(usage.input_tokens)
+        fresh = max(0, usage.input_tokens - usage.cached_tokens)
+        total = fresh * rate.input + usage.cached_tokens * rate.cached
+        return (total + usage.output_tokens * rate.output) / _MILLION
+
+    def output_for(self, dollars: float, input_tokens: int) -> float:
+        """Output tokens that ``dollars`` pay for beside ``input_tokens``; ``inf`` where free."""
+        rate = self._rate(input_tokens)
+        left = dollars * _MILLION - input_tokens * rate.input
+        if rate.output == 0:
+            return math.inf if left >= 0 else 0.0
+        return max(0.0, left / rate.output)
+
+    def _rate(self, input_tokens: int) -> Price | Tier:
+        for tier in reversed(self.tiers):
+            if input_tokens > tier.above:
+                return tier
+        return self
+
+
+FREE = Price(0.0, 0.0, 0.0)
+"""The price of what runs in this process: known, and nothing."""
+
+
+def price_of(model: str, base_url: str | None) -> Price | None:
+    """The price of ``model`` at the endpoint ``base_url``; None where it is not known.
+
+    ``model`` is written as the endpoint has it or with ``openai:`` before it. ``reader`` and
+    ``scripted`` are free wherever they are.
+    """
+    if model == "reader" or model.partition(":")[0] == "scripted":
+        return FREE
+    return _price_at(model, base_url or "", date.today().isoformat())
+
+
+def price_of_model(model: Model) -> Price | None:
+    """The price of ``model``, by its name and its endpoint."""
+    return price_of(model.name, model.endpoint)
+
+
+def names_of(provider: str) -> list[str]:
+    """The plain model names that the price list knows of ``provider`` (``openai``, …)."""
+    return [
+        name
+        for entry in _price_list().providers
+        if entry.id == provider
+        for row in entry.rows
+        for name in _alternatives(row[0])
+        if not set(name) & set("*~&")
+    ]
+
+
+class _Provider(msgspec.Struct, frozen=True):
+    id: str
+    hosts: tuple[str, ...]
+    rows: list[list[Any]]
+
+    def serves(self, host: str) -> bool:
+        return any(
+            host.endswith(own) or host == own[1:] if own.startswith(".") else host == own
+            for own in self.hosts
+        )
+
+
+class _PriceList(msgspec.Struct, frozen=True):
+    source: str
+    providers: list[_Provider]
+
+
+@cache
+def _price_list() -> _PriceList:
+    data = Path(__file__).with_name("prices.json").read_bytes()
+    return msgspec.json.decode(data, type=_PriceList)
+
+
+@lru_cache(maxsize=256)
+def _price_at(model: str, base_url: str, today: str) -> Price | None:
+    host = _host(base_url)
+    name = model.removeprefix("openai:").lower()
+    dashed = _COMPACT_DATE.sub(r"-\1-\2-\3", name)  # as gateways write a dated name
+    for provider in _price_list().providers:
+        if provider.serves(host):
+            found = _first(provider.rows, name, today)
+            return found if dashed == name else found or _first(provider.rows, dashed, today)
+    return None
+
+
+def _host(base_url: str) -> str:
+    try:
+        return (urlsplit(base_url).hostname or "").lower()
+    except ValueError:
+        return ""
+
+
+def _first(rows: list[list[Any]], name: str, today: str) -> Price | None:
+    for names, *numbers in rows:
+        since = numbers[-1] if isinstance(numbers[-1], str) else ""
+        if since <= today and any(_matches(pattern, name) for pattern in _alternatives(names)):
+            prompt, cached, output, *rest = numbers
+            tiers = tuple(Tier(*tier) for tier in rest if not isinstance(tier, str))
+            return Price(prompt, cached, output, tiers)
+    return None
+
+
+def _alternatives(names: str) -> list[str]:
+    first, *rest = names.split(" ")
+    return [first, *(first + p[1:] if p.startswith("+") else p for p in rest)]
+
+
+def _matches(pattern: str, name: str) -> bool:
+    if "&" in pattern:
+        return all(_matches(part, name) for part in pattern.split("&"))
+    if pattern.startswith("~"):
+        return re.search(pattern[1:], name) is not None
+    if pattern.startswith("*"):
+        return pattern[1:-1] in name if pattern.endswith("*") else name.endswith(pattern[1:])
+    return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern

@@ -1,0 +1,211 @@
+"""The REPL of one node: cells in order, over a worker that may have to be replaced under it.
+
+When a worker is gone (killed at a deadline, ``os._exit``, a crash), a fresh one re-runs the cells
+that had completed, with every call answered from the journal. A cell that a deadline ended is not
+re-run; what it assigned is named as lost.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from types import TracebackType
+
+import msgspec
+
+from abyme.context.documents import Data
+from abyme.events import CellEnded, CellStarted, Emit, WorkerEnded, WorkerRestored, WorkerStarted
+from abyme.journal.replay import Outcome
+from abyme.sandbox.base import Function, Repl, Sandbox
+from abyme.subcalls.router import Router
+from abyme.types import CellResult, Finish
+
+Recorded = Callable[[], Mapping[str, Outcome]]
+
+
+class _Past(msgspec.Struct, frozen=True):
+    """A cell that ran: what it takes to run it again, and to see whether it did the same."""
+
+    cell: int
+    code: str
+    result: CellResult
+
+    @property
+    def repeatable(self) -> bool:
+        return self.result.ended in ("done", "raised", "exited")
+
+
+class NodeRepl:
+    """The REPL of node ``node``, as an asynchronous context manager.
+
+    Entering starts the worker without waiting for it, so that its start and the first model call
+    overlap. ``recorded`` reads the outcomes of all calls so far from the journal.
+    """
+
+    def __init__(
+        self,
+        node: str,
+        sandbox: Sandbox,
+        data: Data,
+        router: Router,
+        functions: tuple[Function, ...],
+        emit: Emit,
+        recorded: Recorded,
+        cell_seconds: float,
+    ) -> None:
+        self._node = node
+        self._sandbox = sandbox
+        self._data = data
+        self._router = router
+        self._functions = functions
+        self._emit = emit
+        self._recorded = recorded
+        self._cell_seconds = cell_seconds
+        self._worker = AsyncExitStack()
+        self._opening: asyncio.Task[Repl] | None = None
+        self._past: list[_Past] = []
+
+    async def __aenter__(self) -> NodeRepl:
+        self._opening = asyncio.create_task(self._open())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.gather(self._opening, return_exceptions=True)
+        await self._worker.aclose()
+
+    async def run_cells(self, turn: int, codes: Sequence[str]) -> tuple[CellResult, ...]:
+        """Run the cells of one reply in order and stop at the first that does not end well.
+
+        Raises :class:`SandboxError` where no worker can be had, and what
+        :meth:`abyme.sandbox.base.Repl.run` raises for the data and the journal.
+        """
+        results: list[CellResult] = []
+        for code in codes:
+            cell = len(self._past) + 1
+            self._emit(CellStarted(self._node, turn, cell, code))
+            result = await self._run(cell, code)
+            self._emit(CellEnded(self._node, turn, cell, result))
+            self._past.append(_Past(cell, code, result))
+            if result.ended == "died":
+                self._emit(WorkerEnded(self._node, _message(result)))
+                notes = (*result.notes, *await self._restore())
+                result = msgspec.structs.replace(result, notes=notes)
+            results.append(result)
+            if not result.ok:
+                break
+        return tuple(results)
+
+    async def look(self, name: str) -> Finish | None:
+        """The variable ``name`` as an answer; None where there is none."""
+        if self._opening is None or not self._opening.done():
+            return None
+        return await self._opening.result().look(name)
+
+    async def _open(self) -> Repl:
+        repl = await self._worker.enter_async_context(
+            self._sandbox.open(self._data, self._router, self._functions)
+        )
+        self._emit(WorkerStarted(self._node, repl.pid, self._sandbox.name, self._sandbox.layers))
+        return repl
+
+    async def _run(self, cell: int, code: str) -> CellResult:
+        assert self._opening is not None
+        repl = await asyncio.shield(self._opening)
+        self._router.start_cell(cell)
+        result = await repl.run(cell, code, self._cell_seconds)
+        calls = self._router.calls_of(cell)
+        return msgspec.structs.replace(result, calls=calls.made, failed_calls=tuple(calls.failed))
+
+    async def _restore(self) -> tuple[str, ...]:
+        """Put a fresh worker in the place of the dead one; notes for the model."""
+        recorded = await asyncio.to_thread(self._recorded)
+        repl = await self._fresh()
+        again = [past for past in self._past if past.repeatable]
+        differing: list[int] = []
+        for past in again:
+            self._router.start_cell(past.cell, recorded)
+            result = await repl.run(past.cell, past.code, self._cell_seconds)
+            if result.ended == "died":
+                return await self._give_up()
+            if (result.ended, result.output) != (past.result.ended, past.result.output):
+                differing.append(past.cell)
+        lost = self._lost(past for past in self._past if not past.repeatable)
+        cells = tuple(past.cell for past in again)
+        self._emit(WorkerRestored(self._node, cells, lost, tuple(differing)))
+        return _restored_notes(cells, lost, differing)
+
+    async def _give_up(self) -> tuple[str, ...]:
+        """Rebuilding failed too: an empty REPL, and everything named as lost."""
+        await self._fresh()
+        lost = self._lost(self._past)
+        self._past = [
+            msgspec.structs.replace(past, result=CellResult(ended="died")) for past in self._past
+        ]
+        self._emit(WorkerRestored(self._node, (), lost))
+        return _restored_notes((), lost, ())
+
+    async def _fresh(self) -> Repl:
+        await self._worker.aclose()
+        self._opening = asyncio.create_task(self._open())
+        return await asyncio.shield(self._opening)
+
+    def _lost(self, cells: Iterable[_Past]) -> tuple[str, ...]:
+        """Names that only these cells assigned."""
+        lost: set[str] = set()
+        kept: set[str] = set()
+        gone = {past.cell for past in cells}
+        for past in self._past:
+            (lost if past.cell in gone else kept).update(assigned_names(past.code))
+        return tuple(sorted(lost - kept))
+
+
+def assigned_names(code: str) -> set[str]:
+    """Names that a cell binds at its top level: assignments, functions, classes, imports."""
+    try:
+        tree = ast.parse(code)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return set()
+    names: set[str] = set()
+    scopes = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    stack: list[ast.AST] = list(tree.body)
+    while stack:
+        node = stack.pop()
+        if isinstance(node, scopes):
+            names.add(node.name)
+            continue
+        if isinstance(node, ast.Lambda):
+            continue
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif isinstance(node, ast.alias):
+            names.add((node.asname or node.name).split(".")[0])
+        stack.extend(ast.iter_child_nodes(node))
+    return names
+
+
+def _message(result: CellResult) -> str:
+    return "it ended" if result.error is None else result.error.message
+
+
+def _restored_notes(
+    cells: Sequence[int], lost: Sequence[str], differing: Sequence[int]
+) -> tuple[str, ...]:
+    if not cells:
+        notes = ["the REPL is new and empty; the data and the calls are there"]
+    else:
+        again = f"cell{'s' if len(cells) > 1 else ''} {', '.join(map(str, cells[-20:]))}"
+        notes = [f"a fresh REPL was rebuilt by re-running {again} with the recorded answers"]
+    if lost:
+        notes.append(f"lost: {', '.join(lost[:40])}")
+    if differing:
+        notes.append(f"came out differently when re-run: cell {', '.join(map(str, differing))}")
+    return tuple(notes)

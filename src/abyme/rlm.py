@@ -1,0 +1,214 @@
+"""The library's face: what a caller writes, checked, and handed to the engine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import queue
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from functools import partial
+from types import TracebackType
+from typing import Any
+
+from abyme.config import Limits, runs_folder
+from abyme.context.load import Context
+from abyme.engine import Handle, engine
+from abyme.errors import ConfigError
+from abyme.events import Event
+from abyme.models.base import Model
+from abyme.run import RunSpec
+from abyme.sandbox.base import Sandbox
+from abyme.sandbox.process import ProcessSandbox
+from abyme.subcalls.tools import tool_table
+from abyme.types import Answer
+
+
+class RLM:
+    """A Recursive Language Model: a model that answers questions by programming over the data.
+
+    - ``model``: drives the REPL. ``openai:NAME``, any NAME with a ``base_url``,
+      ``scripted:FILE``, ``reader``, or an object with the interface of
+      :class:`abyme.models.base.Model`.
+    - ``sub_model``: answers ``llm_query``; the same model where it is None.
+    - ``base_url``, ``api_key``: an OpenAI-compatible endpoint; else ``OPENAI_BASE_URL`` and
+      ``OPENAI_API_KEY``.
+    - ``limits``: what one run may spend.
+    - ``tools``: typed functions of yours that code in the REPL may call.
+    - ``runs``: the folder for journals; else ``ABYME_RUNS``, else the user's data directory.
+    - ``sandbox``: where code runs; the default is a separate process.
+
+    Raises :class:`~abyme.errors.ConfigError` for what can be seen to be wrong at once. An object
+    may serve any number of runs at the same time, from any threads and loops.
+    """
+
+    def __init__(
+        self,
+        model: str | Model,
+        sub_model: str | Model | None = None,
+        *,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        limits: Limits | None = None,
+        tools: Sequence[Callable[..., Any]] = (),
+        runs: str | os.PathLike[str] | None = None,
+        sandbox: Sandbox | None = None,
+    ) -> None:
+        self._model = engine().resolve(model, base_url, api_key)
+        self._sub_model = (
+            self._model if sub_model is None else engine().resolve(sub_model, base_url, api_key)
+        )
+        self._base_url = base_url or ""
+        self._limits = limits or Limits()
+        self._tools = tool_table(tools)
+        self._runs = runs_folder(runs)
+        self._sandbox = sandbox or ProcessSandbox()
+
+    def completion(self, question: str, context: Context) -> Answer:
+        """Answer ``question`` over ``context`` and wait for it.
+
+        ``context``: a ``str`` (always text), ``bytes``, a ``Path`` to a file or directory, a list
+        of these, or a dict of name to one of these.
+
+        Raises :class:`~abyme.errors.DataError` where the data cannot be loaded and
+        :class:`~abyme.errors.JournalError` where the run's folder cannot be made. Whatever befalls
+        the run after that is in ``Answer.status`` and ``Answer.reason``. Ctrl-C ends the run, then
+        raises ``KeyboardInterrupt``.
+        """
+        handle = self.start(question, context)
+        try:
+            return handle.future.result()
+        except BaseException:
+            self._abandon(handle)
+            raise
+
+    async def acompletion(self, question: str, context: Context) -> Answer:
+        """:meth:`completion` for a running event loop; cancelling it ends the run first."""
+        handle = self.start(question, context)
+        waiting = asyncio.wrap_future(handle.future)
+        try:
+            return await asyncio.shield(waiting)
+        except asyncio.CancelledError:
+            handle.interrupt()
+            await asyncio.wait([waiting])
+            raise
+
+    def stream(self, question: str, context: Context) -> Stream:
+        """The run's events as they happen, for ``for`` or ``async for``; see :class:`Stream`."""
+        return Stream(lambda listener: self.start(question, context, listener, stream_text=True))
+
+    def start(
+        self,
+        question: str,
+        context: Context,
+        listener: Callable[[Event], None] | None = None,
+        *,
+        stream_text: bool = False,
+        exclude: Sequence[str] = (),
+    ) -> Handle:
+        """Start a run and return at once; ``handle.future`` gets the answer.
+
+        ``listener`` is called in the engine's thread with every event and must return quickly.
+        ``exclude``: patterns of paths to leave out of directories.
+        """
+        if not isinstance(question, str) or not question.strip():
+            raise ConfigError("the question is empty")
+        spec = RunSpec(
+            question=question,
+            context=context,
+            exclude=tuple(exclude),
+            model=self._model,
+            sub_model=self._sub_model,
+            base_url=self._base_url,
+            limits=self._limits,
+            tools=self._tools,
+            runs=self._runs,
+            sandbox=self._sandbox,
+            stream_text=stream_text,
+        )
+        return engine().start(spec, listener)
+
+    def _abandon(self, handle: Handle) -> None:
+        """The caller is leaving (Ctrl-C): end the run, and be gone only when it is."""
+        handle.interrupt()
+        if not handle.future.done():
+            handle.future.exception(timeout=10)
+
+
+class Stream:
+    """A run under way: an iterable, in both senses, of its events.
+
+    The last one is ``RunEnded``; ``answer`` is there from then on. Leaving the loop early and
+    closing (``with``, ``async with``, :meth:`close`) ends the run.
+    """
+
+    def __init__(self, start: Callable[[Callable[[Event], None]], Handle]) -> None:
+        self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._wake: Callable[[], None] = _nobody_waits
+        self._handle = start(self._put)
+        self._handle.future.add_done_callback(lambda _: self._put(None))
+
+    def _put(self, event: Event | None) -> None:
+        self._events.put(event)
+        self._wake()
+
+    @property
+    def answer(self) -> Answer:
+        """The answer; waits for it where the run goes on. Raises as ``completion`` does."""
+        return self._handle.future.result()
+
+    def close(self) -> None:
+        """End the run if it is still going, and wait until it is over."""
+        self._handle.interrupt()
+        self._handle.future.exception()
+
+    def __iter__(self) -> Iterator[Event]:
+        while (event := self._events.get()) is not None:
+            yield event
+        self._handle.future.result()
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        loop = asyncio.get_running_loop()
+        arrived = asyncio.Event()
+        # Not a thread that waits in `get`: it would outlive a consumer who was cancelled.
+        self._wake = partial(_call_in, loop, arrived.set)
+        try:
+            while True:
+                arrived.clear()
+                while not self._events.empty():
+                    if (event := self._events.get()) is None:
+                        self._handle.future.result()
+                        return
+                    yield event
+                await arrived.wait()
+        finally:
+            self._wake = _nobody_waits
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Stream:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await asyncio.to_thread(self.close)
+
+
+def _call_in(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
+    loop.call_soon_threadsafe(function)
+
+
+def _nobody_waits() -> None:
+    """What new events wake where no coroutine waits for them."""

@@ -1,0 +1,339 @@
+"""One run from its folder to its answer: load, describe, let the root work, tell how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import platform
+import shutil
+import threading
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from abyme import __version__
+from abyme.config import Limits
+from abyme.context.describe import describe, measure
+from abyme.context.documents import Data, Document
+from abyme.context.identity import sha256, verify_span
+from abyme.context.load import load
+from abyme.dialects.base import Opening, TurnStatus
+from abyme.dialects.messages import Fenced
+from abyme.errors import AbymeError, DataError, JournalError
+from abyme.events import (
+    CellEnded,
+    DataLoaded,
+    DataMeasured,
+    DocumentHashed,
+    DocumentLoaded,
+    Event,
+    NodeStarted,
+    RunEnded,
+    RunStarted,
+    TextAdded,
+)
+from abyme.journal.reader import read
+from abyme.journal.replay import Outcome as CallOutcome
+from abyme.journal.replay import outcomes
+from abyme.journal.writer import Journal, new_run_id
+from abyme.ledger import Account, TokenEstimator
+from abyme.loop import Node, Outcome, run_node
+from abyme.models.base import Model, OnText
+from abyme.models.caller import Caller
+from abyme.models.prices import price_of_model
+from abyme.models.quoting import public_url
+from abyme.models.scheduler import Scheduler
+from abyme.repl import NodeRepl
+from abyme.sandbox.base import Sandbox
+from abyme.subcalls.router import Router
+from abyme.subcalls.tools import Tool
+from abyme.types import Answer, Finish, Quote, Status
+
+ROOT = "0"
+_HASHED_AT_ONCE = 64
+_CHARACTERS_A_TOKEN = 3
+"""Cautious: what a sub-prompt of so many characters a token is, fits."""
+
+
+class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that one run is asked to do; already checked."""
+
+    question: str
+    context: Any
+    """What the caller handed over: see :data:`abyme.context.load.Context`."""
+    exclude: tuple[str, ...]
+    model: Model
+    sub_model: Model
+    base_url: str
+    limits: Limits
+    tools: Mapping[str, Tool]
+    runs: Path
+    sandbox: Sandbox
+    stream_text: bool = False
+    """Have the root's replies streamed, and tell the listener as they grow."""
+
+
+class Shared(msgspec.Struct, frozen=True, kw_only=True):
+    """What all runs of a process have in common."""
+
+    scheduler: Scheduler
+    estimator: TokenEstimator
+
+
+class Run:
+    """One run. ``listener`` gets every event after the journal has it."""
+
+    def __init__(
+        self, spec: RunSpec, shared: Shared, listener: Callable[[Event], None] | None
+    ) -> None:
+        self._spec = spec
+        self._shared = shared
+        self._listener = listener
+        self._journal = Journal(spec.runs, new_run_id())
+        self._account = Account(spec.limits)
+        self._stop = threading.Event()
+        self._interrupted = False
+        self._work: asyncio.Task[Outcome] | None = None
+        self._node: Node | None = None
+        self._estimated: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._peak_bytes = 0
+        self._cpu_seconds = 0.0
+
+    def interrupt(self) -> None:
+        """End the work now; ``conduct`` then returns the best draft."""
+        self._interrupted = True
+        if self._work is not None:
+            self._work.cancel()
+
+    async def conduct(self) -> Answer:
+        """Do the run. Raises :class:`DataError` where the data cannot be loaded."""
+        try:
+            return await self._conduct()
+        finally:
+            self._stop.set()
+            await self._journal.close()
+
+    async def _conduct(self) -> Answer:
+        self._emit(self._started())
+        data = await self._load()
+        self._work = asyncio.create_task(self._answer(data))
+        if self._interrupted:
+            self._work.cancel()
+        try:
+            outcome = await self._work
+        except asyncio.CancelledError:
+            outcome = Outcome(self._status(), self._draft(), "interrupted")
+            if not self._interrupted:  # the engine is ending, not this run alone
+                self._end(outcome, ())
+                raise
+        except AbymeError as error:  # the journal, in the middle of telling something else
+            outcome = Outcome(self._status(), self._draft(), str(error))
+        quotes = await asyncio.to_thread(_verified, data, outcome.finish.quotes)
+        return self._end(outcome, quotes)
+
+    async def _load(self) -> Data:
+        spec = self._spec
+        try:
+            data = await asyncio.to_thread(
+                load, spec.context, folder=self._journal.data_folder, exclude=spec.exclude
+            )
+        except DataError:
+            # Nothing was asked and nothing paid for: a mistyped path leaves no run behind.
+            await self._journal.close()
+            shutil.rmtree(self._journal.folder, ignore_errors=True)
+            raise
+        for index, document in enumerate(data.documents):
+            self._emit(
+                DocumentLoaded(
+                    index,
+                    document.name,
+                    document.path,
+                    document.bytes,
+                    document.mtime_ns,
+                    document.inode,
+                    document.encoding,
+                    document.errors,
+                )
+            )
+        self._emit(DataLoaded(data.kind, len(data.documents), data.bytes, dict(data.skipped)))
+        return data
+
+    async def _answer(self, data: Data) -> Outcome:
+        """Let the root node work; its data is looked at more closely meanwhile."""
+        self._emit(NodeStarted(ROOT, "", 0, self._spec.question))
+        self._node = node = self._root(data)
+        looking = asyncio.create_task(self._look_closer(data, node))
+        try:
+            return await run_node(node)
+        finally:
+            self._stop.set()
+            await asyncio.gather(looking, return_exceptions=True)
+
+    def _root(self, data: Data) -> Node:
+        spec = self._spec
+        caller = Caller(
+            self._account,
+            self._shared.scheduler,
+            self._emit,
+            spec.limits,
+            estimator=self._shared.estimator,
+        )
+        offered = {
+            None: spec.sub_model,
+            spec.sub_model.name: spec.sub_model,
+            spec.model.name: spec.model,
+        }
+        router = Router(ROOT, caller, self._account, offered, spec.tools, self._emit)
+        functions = tuple(tool.description for tool in spec.tools.values())
+        repl = NodeRepl(
+            ROOT,
+            spec.sandbox,
+            data,
+            router,
+            functions,
+            self._emit,
+            self._recorded,
+            spec.limits.cell_seconds,
+        )
+
+        async def introduce(status: TurnStatus) -> Opening:
+            description = await asyncio.to_thread(describe, data)
+            self._estimated.set_result(description.estimated)
+            return Opening(
+                question=spec.question,
+                description=description.render(),
+                status=status,
+                sub_window_chars=sub_prompt_characters(spec.sub_model),
+                tools=functions,
+            )
+
+        return Node(
+            ROOT,
+            spec.question,
+            introduce,
+            model=spec.model,
+            dialect=Fenced(),
+            repl=repl,
+            caller=caller,
+            account=self._account,
+            emit=self._emit,
+            on_text=self._on_text if self._listener and spec.stream_text else None,
+        )
+
+    async def _look_closer(self, data: Data, node: Node) -> None:
+        """Behind the first request: exact sizes where they were estimated, and every hash."""
+        if await self._estimated:
+            measures = await asyncio.to_thread(measure, data, self._stop.is_set)
+            if measures is not None:
+                measured = DataMeasured(measures.characters, measures.lines, measures.longest_line)
+                self._emit(measured)
+                node.measured = measured
+        for start in range(0, len(data.documents), _HASHED_AT_ONCE):
+            some = data.documents[start : start + _HASHED_AT_ONCE]
+            hashes = await asyncio.to_thread(_hashes, some, self._stop.is_set)
+            for index, digest in enumerate(hashes, start):
+                self._emit(DocumentHashed(index, digest, data.documents[index].owned))
+
+    # -- the end -------------------------------------------------------------------------------
+
+    def _status(self) -> Status:
+        return "partial" if self._node is not None and self._node.replied else "failed"
+
+    def _draft(self) -> Finish:
+        return Finish("", "", "draft") if self._node is None else self._node.draft
+
+    def _end(self, outcome: Outcome, quotes: tuple[Quote, ...]) -> Answer:
+        answer = Answer(
+            text=outcome.finish.text,
+            value=outcome.finish.value,
+            status=outcome.status,
+            reason=outcome.reason,
+            quotes=quotes,
+            usage=self._account.usage,
+            cost=self._account.cost,
+            seconds=round(self._account.seconds, 6),
+            turns=self._account.turns,
+            peak_bytes=self._peak_bytes,
+            cpu_seconds=round(self._cpu_seconds, 6),
+            run=self._journal.run,
+        )
+        # A journal that cannot be written has been said already, in the answer's reason.
+        with contextlib.suppress(JournalError):
+            self._emit(RunEnded(answer))
+        return answer
+
+    # -- events --------------------------------------------------------------------------------
+
+    def _emit(self, event: Event) -> None:
+        """Journal first; then whoever listens. A listener that raises is not heard again."""
+        self._journal.append(event)
+        if isinstance(event, CellEnded):
+            self._peak_bytes = max(self._peak_bytes, event.result.peak_bytes)
+            self._cpu_seconds += event.result.cpu_seconds
+        if self._listener is not None:
+            try:
+                self._listener(event)
+            except Exception as error:
+                self._listener = None
+                warnings.warn(f"a listener raised and is dropped: {error!r}", stacklevel=2)
+
+    def _on_text(self, key: str) -> OnText:
+        return lambda text: self._emit(TextAdded(key, text))
+
+    def _recorded(self) -> Mapping[str, CallOutcome]:
+        return outcomes(record.event for record in read(self._journal.folder))
+
+    def _started(self) -> RunStarted:
+        spec = self._spec
+        return RunStarted(
+            run=self._journal.run,
+            version=__version__,
+            question=spec.question,
+            model=spec.model.name,
+            sub_model=spec.sub_model.name,
+            base_url=public_url(spec.base_url) if spec.base_url else "",
+            limits=msgspec.to_builtins(spec.limits),
+            tools=tuple(spec.tools),
+            python=platform.python_version(),
+            priced=None not in (price_of_model(spec.model), price_of_model(spec.sub_model)),
+        )
+
+
+def sub_prompt_characters(model: Model) -> int:
+    """Characters that surely fit one prompt of ``model`` beside its reply, in round numbers."""
+    tokens = max(1_000, model.window - model.max_output)
+    return max(1_000, tokens * _CHARACTERS_A_TOKEN // 1_000 * 1_000)
+
+
+def _hashes(documents: tuple[Document, ...], should_stop: Callable[[], bool]) -> list[str]:
+    """The SHA-256 of each, up to where it was told to stop or found one that had changed."""
+    digests: list[str] = []
+    for document in documents:
+        try:
+            digest = None if should_stop() else sha256(document, should_stop)
+        except DataError:
+            return digests  # whoever reads it next finds out too, and ends the run
+        if digest is None:
+            return digests
+        digests.append(digest)
+    return digests
+
+
+def _verified(data: Data, quotes: tuple[Quote, ...]) -> tuple[Quote, ...]:
+    """The quotes, each compared byte for byte with what the host itself reads."""
+    by_name = {document.name: document for document in data.documents}
+    return tuple(_verify(by_name.get(quote.document), quote) for quote in quotes)
+
+
+def _verify(document: Document | None, quote: Quote) -> Quote:
+    if document is None or quote.start is None or quote.end is None:
+        return quote
+    try:
+        expected = quote.text.encode(document.encoding, document.errors)
+        same = verify_span(document, quote.start, quote.end, expected)
+    except (DataError, UnicodeError):
+        same = False
+    return msgspec.structs.replace(quote, verified=same)

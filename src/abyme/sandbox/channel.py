@@ -1,0 +1,112 @@
+"""The host's end of a worker's socket, on the event loop: frames and descriptors."""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import os
+import socket
+from collections import deque
+from collections.abc import Callable
+
+from abyme.inside.codec import Decoder, Frame, FrameError, encode
+
+_READ = 1 << 18
+HUNG_UP = "it hung up"
+
+
+class Channel:
+    """Frames to and from one worker.
+
+    ``on_frame`` gets each frame; ``on_end`` is called once, with the reason, when the worker hangs
+    up or sends what is no frame. No backpressure towards the worker is needed: what it may send
+    is bounded by its calls in flight and the caps on its output.
+    """
+
+    def __init__(
+        self,
+        end: socket.socket,
+        on_frame: Callable[[Frame], None],
+        on_end: Callable[[str], None],
+    ) -> None:
+        end.setblocking(False)
+        self._socket = end
+        self._on_frame = on_frame
+        self._on_end = on_end
+        self._decoder = Decoder()
+        self._waiting: deque[tuple[memoryview, int | None]] = deque()
+        self._loop = asyncio.get_running_loop()
+        self._closed = False
+        self._loop.add_reader(end.fileno(), self._readable)
+
+    def send(self, frame: Frame, descriptor: int | None = None) -> None:
+        """Send a frame, now or as soon as the socket takes it.
+
+        ``descriptor`` goes beside it and is closed here once it is sent.
+        """
+        if self._closed:
+            if descriptor is not None:
+                os.close(descriptor)
+            return
+        self._waiting.append((memoryview(encode(frame)), descriptor))
+        if len(self._waiting) == 1:
+            self._writable()
+            if self._waiting:
+                self._loop.add_writer(self._socket.fileno(), self._writable)
+
+    def close(self) -> None:
+        """Hang up. The worker takes that as the order to end."""
+        if self._closed:
+            return
+        self._closed = True
+        self._loop.remove_reader(self._socket.fileno())
+        self._loop.remove_writer(self._socket.fileno())
+        self._socket.close()
+        for _, descriptor in self._waiting:
+            if descriptor is not None:
+                os.close(descriptor)
+        self._waiting.clear()
+
+    def _readable(self) -> None:
+        try:
+            data = self._socket.recv(_READ)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._end(HUNG_UP)
+            return
+        try:
+            for frame in self._decoder.feed(data):
+                if self._closed:
+                    return
+                self._on_frame(frame)
+        except FrameError as error:
+            self._end(f"it sent what is no frame ({error})")
+
+    def _writable(self) -> None:
+        while self._waiting:
+            data, descriptor = self._waiting[0]
+            ancillary = []
+            if descriptor is not None:
+                rights = array.array("i", [descriptor])
+                ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)]
+            try:
+                sent = self._socket.sendmsg([data], ancillary)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                return  # the reader sees the end too, and says so
+            if descriptor is not None:
+                os.close(descriptor)
+            if sent < len(data):
+                self._waiting[0] = (data[sent:], None)
+                continue
+            self._waiting.popleft()
+        self._loop.remove_writer(self._socket.fileno())
+
+    def _end(self, reason: str) -> None:
+        if not self._closed:
+            self.close()
+            self._on_end(reason)

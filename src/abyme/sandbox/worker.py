@@ -1,0 +1,416 @@
+"""One worker process as the host holds it: run a cell, answer its calls, end it for certain."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+from typing import Any
+
+import msgspec
+
+from abyme.context.documents import Data
+from abyme.errors import AbymeError, CallFailed, DataChanged, JournalError, SandboxError
+from abyme.inside.channel import EXIT_UNREACHABLE
+from abyme.inside.codec import Frame, FrameError
+from abyme.sandbox.base import Host
+from abyme.sandbox.channel import HUNG_UP, Channel
+from abyme.sandbox.clock import CellClock
+from abyme.types import CellError, CellResult, Ended, Finish, Quote, Variable
+
+MAX_CALLS_IN_FLIGHT = 20_000
+_RAW_CHARS = 4_000
+_CLOSED = "the cell closed the descriptor through which the REPL speaks to its host"
+_FATAL = (DataChanged, JournalError)
+"""What ends the run rather than the call in which it came up."""
+
+
+class _Place(msgspec.Struct):
+    text: str
+    document: int
+    start: int
+    end: int
+    line: int
+
+
+class _Finish(msgspec.Struct):
+    value: Any
+    text: str
+    via: str
+    quotes: tuple[_Place, ...] = ()
+
+
+class _Done(msgspec.Struct):
+    """The worker's account of a cell. Its author is hostile: every field is checked by type."""
+
+    cell: int
+    ended: Ended
+    output: str
+    output_chars: int
+    variables: tuple[Variable, ...]
+    notes: tuple[str, ...]
+    seconds: float
+    cpu_seconds: float
+    peak_bytes: int
+    draft: str = ""
+    error: CellError | None = None
+    finish: _Finish | None = None
+
+
+class Worker:
+    """A :class:`~abyme.sandbox.base.Repl` over one worker process."""
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        end: socket.socket,
+        hello: Frame,
+        data: Data,
+        host: Host,
+        grace_seconds: float,
+    ) -> None:
+        self._process = process
+        self._hello = hello
+        self._data = data
+        self._host = host
+        self._grace = grace_seconds
+        self._loop = asyncio.get_running_loop()
+        self._ready: asyncio.Future[None] = self._loop.create_future()
+        self._done: asyncio.Future[_Done] | None = None
+        self._looked: asyncio.Future[_Finish | None] | None = None
+        self._clock: CellClock | None = None
+        self._grace_timer: asyncio.TimerHandle | None = None
+        self._cell = 0
+        self._calls: set[asyncio.Task[None]] = set()
+        self._opened: set[int] = set()
+        self._raw = bytearray()
+        self._fatal: AbymeError | None = None
+        self.ended_how = ""
+        self._watch_output()
+        self._channel = Channel(end, self._on_frame, self._on_end)
+        self._watch = self._watch_process()
+
+    @property
+    def pid(self) -> int:
+        """The process id; also that of its process group."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """See :class:`~abyme.sandbox.base.Repl`."""
+        return not self.ended_how
+
+    async def ready(self, seconds: float) -> None:
+        """Wait until it takes cells. Raises :class:`SandboxError` where it does not."""
+        try:
+            async with asyncio.timeout(seconds):
+                await asyncio.shield(self._ready)
+        except TimeoutError:
+            raise SandboxError(f"the worker did not start within {seconds:.0f} s") from None
+        except SandboxError:
+            await self._end()
+            last = self._raw.decode("utf-8", "replace").strip().rpartition("\n")[2]
+            raise SandboxError(f"the worker did not start: {self.ended_how}. {last}") from None
+
+    async def run(self, cell: int, code: str, seconds: float) -> CellResult:
+        """See :class:`~abyme.sandbox.base.Repl`.
+
+        Raises :class:`DataChanged` or :class:`JournalError` where a call of the cell, or the data
+        that it used, ended the run.
+        """
+        self._cell = cell
+        self._raw.clear()
+        self._done = self._loop.create_future()
+        started, self._clock = self._loop.time(), CellClock(seconds, self._deadline)
+        self._channel.send({"t": "run", "cell": cell, "code": code})
+        if not self.alive:
+            self._fail(self.ended_how)
+        try:
+            done = await self._done
+            result = self._result(done)
+        except SandboxError:
+            await self._end()
+            result = self._died(self._loop.time() - started)
+        except asyncio.CancelledError:
+            self._interrupt()
+            self._cancel_calls()
+            raise
+        finally:
+            self._clock.stop()
+            if self._grace_timer is not None:
+                self._grace_timer.cancel()
+        self._check_data()
+        return result
+
+    async def look(self, name: str) -> Finish | None:
+        """See :class:`~abyme.sandbox.base.Repl`. None too where the worker is busy or gone."""
+        if not self.alive:
+            return None
+        self._looked = self._loop.create_future()
+        self._channel.send({"t": "look", "id": 0, "name": name})
+        try:
+            async with asyncio.timeout(self._grace):
+                found = await self._looked
+        except (TimeoutError, SandboxError):
+            return None
+        return None if found is None else self._finish(found)
+
+    async def close(self) -> None:
+        """End the process and all that it started; wait until it is gone. May be called twice."""
+        self._cancel_calls()
+        await self._end()
+        await asyncio.gather(*self._calls, return_exceptions=True)
+
+    # -- what comes from the worker ------------------------------------------------------------
+
+    def _on_frame(self, frame: Frame) -> None:
+        try:
+            match frame["t"]:
+                case "ready":
+                    self._on_ready()
+                case "out":
+                    self._host.output(self._cell, msgspec.convert(frame.get("text"), str))
+                case "call":
+                    self._on_call(frame)
+                case "document":
+                    self._on_document(frame)
+                case "done":
+                    self._on_done(msgspec.convert(frame, _Done))
+                case "looked":
+                    self._on_looked(msgspec.convert(frame.get("finish"), _Finish | None))
+                case other:
+                    raise FrameError(f"unknown type {other[:40]!r}")
+        except (msgspec.ValidationError, FrameError) as error:
+            self._on_end(f"it broke the protocol ({error})")
+        except _FATAL as error:
+            self._die_of(error)
+
+    def _on_ready(self) -> None:
+        if not self._ready.done():
+            self._channel.send(self._hello)
+            self._ready.set_result(None)
+
+    def _on_done(self, done: _Done) -> None:
+        if done.cell == self._cell and self._done is not None and not self._done.done():
+            self._done.set_result(done)
+
+    def _on_looked(self, found: _Finish | None) -> None:
+        if self._looked is not None and not self._looked.done():
+            self._looked.set_result(found)
+
+    def _on_call(self, frame: Frame) -> None:
+        number = msgspec.convert(frame.get("id"), int)
+        name = msgspec.convert(frame.get("name"), str)
+        arguments = msgspec.convert(frame.get("args"), dict[str, Any])
+        if len(self._calls) >= MAX_CALLS_IN_FLIGHT:
+            raise FrameError(f"more than {MAX_CALLS_IN_FLIGHT:,} calls in flight")
+        task = self._loop.create_task(self._call(number, name, arguments))
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
+
+    async def _call(self, number: int, name: str, arguments: dict[str, Any]) -> None:
+        clock = self._clock
+        if clock is not None:
+            clock.pause()
+        try:
+            reply: Frame = {"value": await self._host.call(self._cell, name, arguments)}
+        except _FATAL as error:
+            self._die_of(error)
+            return
+        except AbymeError as error:
+            kind = error.kind if isinstance(error, CallFailed) else type(error).__name__
+            reply = {"error": {"type": kind, "message": str(error)}}
+        except Exception as error:  # a fault of ours must not hang the cell that waits
+            message = f"Abyme itself failed in {name}: {type(error).__name__}: {error}"
+            reply = {"error": {"type": "HostError", "message": message}}
+        finally:
+            if clock is not None:
+                clock.resume()
+        self._reply(number, reply)
+
+    def _reply(self, number: int, reply: Frame) -> None:
+        try:
+            self._channel.send({"t": "reply", "id": number, **reply})
+        except (FrameError, TypeError, ValueError) as error:
+            message = f"the result cannot be handed to the REPL: {error}"
+            failure = {"type": "HostError", "message": message}
+            self._channel.send({"t": "reply", "id": number, "error": failure})
+
+    def _on_document(self, frame: Frame) -> None:
+        number = msgspec.convert(frame.get("id"), int)
+        index = msgspec.convert(frame.get("index"), int)
+        if not 0 <= index < len(self._data.documents):
+            raise FrameError(f"no document {index}")
+        descriptor = self._data.documents[index].open()
+        self._opened.add(index)
+        self._channel.send({"t": "document", "id": number}, descriptor)
+
+    # -- what it says about a cell -------------------------------------------------------------
+
+    def _result(self, done: _Done) -> CellResult:
+        return CellResult(
+            ended=done.ended,
+            output=done.output + self._raw_output(),
+            output_chars=done.output_chars + len(self._raw_output()),
+            error=done.error,
+            variables=done.variables,
+            finish=None if done.finish is None else self._finish(done.finish),
+            draft=done.draft,
+            notes=done.notes,
+            seconds=done.seconds,
+            cpu_seconds=done.cpu_seconds,
+            peak_bytes=done.peak_bytes,
+        )
+
+    def _died(self, seconds: float) -> CellResult:
+        error = CellError(type="WorkerDied", message=self.ended_how, traceback="")
+        raw = self._raw_output()
+        return CellResult(
+            ended="died", output=raw, output_chars=len(raw), error=error, seconds=seconds
+        )
+
+    def _finish(self, found: _Finish) -> Finish:
+        names = self._data.documents
+        quotes = tuple(
+            Quote(place.text, names[place.document].name, place.line, place.start, place.end)
+            for place in found.quotes
+            if 0 <= place.document < len(names)
+        )
+        return Finish(found.value, found.text, found.via, quotes)
+
+    def _check_data(self) -> None:
+        """Raise what ended the run: a failed journal, or documents that are not what they were."""
+        if self._fatal is not None:
+            raise self._fatal
+        for index in self._opened:
+            self._data.documents[index].check()
+
+    # -- deadlines and the end -----------------------------------------------------------------
+
+    def _deadline(self) -> None:
+        self._interrupt()
+        self._grace_timer = self._loop.call_later(self._grace, self._kill_stubborn)
+
+    def _interrupt(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGINT)
+
+    def _kill_stubborn(self) -> None:
+        self._on_end("it did not stop when interrupted at the cell's deadline, and was killed")
+
+    def _die_of(self, error: AbymeError) -> None:
+        self._fatal = error
+        self._on_end(str(error))
+
+    def _on_end(self, reason: str) -> None:
+        """The worker is gone or has to go; whoever waits for it is told why."""
+        self._unwatch()
+        if not self.ended_how:
+            if reason != HUNG_UP:  # else it may be exiting, and its own status says more
+                kill_group(self._process)
+            self._fail(reason)
+
+    def _fail(self, reason: str) -> None:
+        self.ended_how = self.ended_how or reason
+        self._cancel_calls()
+        for future in (self._ready, self._done, self._looked):
+            if future is not None and not future.done():
+                future.set_exception(SandboxError(f"the worker ended: {reason}"))
+                future.exception()  # nobody may be waiting for it
+
+    def _cancel_calls(self) -> None:
+        for task in self._calls:
+            task.cancel()
+
+    async def _end(self) -> None:
+        """Kill, reap, close every descriptor; say how it ended where it went by itself."""
+        self._unwatch()
+        if self.ended_how == HUNG_UP:
+            # The socket closes a moment before the process can be reaped.
+            status = await self._reap_within(1.0)
+            self.ended_how = _CLOSED if status is None else describe_exit(status)
+        kill_group(self._process)
+        await self._reap_within(None)
+        self._channel.close()
+        if self._process.stdout is not None and not self._process.stdout.closed:
+            self._read_output()
+            self._loop.remove_reader(self._process.stdout.fileno())
+            self._process.stdout.close()
+        self.ended_how = self.ended_how or "it was closed"
+
+    def _unwatch(self) -> None:
+        if self._watch is not None:
+            self._loop.remove_reader(self._watch)
+            os.close(self._watch)
+            self._watch = None
+
+    async def _reap_within(self, seconds: float | None) -> int | None:
+        """The exit status once there is one; None where there is none within ``seconds``."""
+        pause, waited = 0.0005, 0.0
+        while (status := self._process.poll()) is None and (seconds is None or waited < seconds):
+            await asyncio.sleep(pause)
+            waited += pause
+            pause = min(pause * 2, 0.05)
+        return status
+
+    def _watch_process(self) -> int | None:
+        """Notice its end even where a child of the code still holds the socket open (Linux)."""
+        if not hasattr(os, "pidfd_open"):
+            return None
+        descriptor = os.pidfd_open(self._process.pid)
+        self._loop.add_reader(descriptor, self._on_end, HUNG_UP)
+        return descriptor
+
+    def _watch_output(self) -> None:
+        assert self._process.stdout is not None
+        os.set_blocking(self._process.stdout.fileno(), False)
+        self._loop.add_reader(self._process.stdout.fileno(), self._read_output)
+
+    def _read_output(self) -> None:
+        """Take what was written to descriptors 1 and 2 past Python; keep the beginning."""
+        assert self._process.stdout is not None
+        descriptor = self._process.stdout.fileno()
+        try:
+            data = os.read(descriptor, 1 << 16)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._loop.remove_reader(descriptor)
+        self._raw += data[: max(0, _RAW_CHARS - len(self._raw))]
+
+    def _raw_output(self) -> str:
+        if self._process.stdout is not None and not self._process.stdout.closed:
+            self._read_output()
+        if not self._raw:
+            return ""
+        text = self._raw.decode("utf-8", "replace")
+        return f"\n[written straight to descriptor 1 or 2:]\n{text}"
+
+
+def kill_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill a worker and everything that it started and left in its group."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def describe_exit(status: int) -> str:
+    """How a process ended by itself, from ``Popen.returncode``."""
+    if status == EXIT_UNREACHABLE:
+        return _CLOSED
+    if status >= 0:
+        return f"its process ended with status {status}, as os._exit({status}) does"
+    try:
+        name = signal.Signals(-status).name
+    except ValueError:
+        name = f"signal {-status}"
+    hint = {
+        "SIGSEGV": ", a crash in native code",
+        "SIGKILL": ", as the system does when memory runs out",
+        "SIGBUS": ", as happens when a file shrinks while it is read",
+    }.get(name, "")
+    return f"its process was ended by {name}{hint}"

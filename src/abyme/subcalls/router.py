@@ -1,0 +1,234 @@
+"""What code asks for, answered: one table of typed handlers, every call with a key and an event."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from abyme.errors import AbymeError, CallFailed, JournalError
+from abyme.events import CallKind, Emit, HostAnswered, HostCalled, OutputAdded
+from abyme.journal.replay import Outcome
+from abyme.ledger import Account
+from abyme.models.base import Model, Request
+from abyme.models.caller import Caller
+from abyme.subcalls.keys import Keys
+from abyme.subcalls.tools import Tool
+from abyme.types import Message
+
+MAX_BATCH = 100_000
+
+
+class LlmQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    prompt: str
+    model: str | None = None
+
+
+class LlmQueryBatched(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    prompts: list[str]
+    model: str | None = None
+
+
+class RlmQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    question: str
+    context: str | None = None
+    model: str | None = None
+
+
+class RlmQueryBatched(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    questions: list[str]
+    contexts: list[str | None]
+    model: str | None = None
+
+
+class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+class CellCalls(msgspec.Struct):
+    """Sub-calls of one cell: how many, and a line for each that failed."""
+
+    made: int = 0
+    failed: list[str] = []
+
+
+class Router:
+    """The host of one node's REPL (:class:`abyme.sandbox.base.Host`).
+
+    ``models``: the names that code may ask for, with the sub-model under None.
+    """
+
+    def __init__(
+        self,
+        node: str,
+        caller: Caller,
+        account: Account,
+        models: Mapping[str | None, Model],
+        tools: Mapping[str, Tool],
+        emit: Emit,
+    ) -> None:
+        self._node = node
+        self._caller = caller
+        self._account = account
+        self._models = models
+        self._tools = tools
+        self._emit = emit
+        self._keys = Keys(node)
+        self._recorded: Mapping[str, Outcome] | None = None
+        self._cells: dict[int, CellCalls] = {}
+        self._handlers: dict[str, tuple[Any, Callable[[int, Any], Awaitable[Any]]]] = {
+            "llm_query": (LlmQuery, self._llm_query),
+            "llm_query_batched": (LlmQueryBatched, self._llm_query_batched),
+            "rlm_query": (RlmQuery, self._rlm_query),
+            "rlm_query_batched": (RlmQueryBatched, self._rlm_query_batched),
+            "budget": (Budget, self._budget),
+        }
+
+    def start_cell(self, cell: int, recorded: Mapping[str, Outcome] | None = None) -> None:
+        """A cell begins. With ``recorded`` it is re-run: nothing is asked again."""
+        self._keys.start_cell(cell)
+        self._recorded = recorded
+        self._cells[cell] = CellCalls()
+
+    def calls_of(self, cell: int) -> CellCalls:
+        """The sub-calls that ``cell`` has made so far."""
+        return self._cells.get(cell) or CellCalls()
+
+    def output(self, cell: int, text: str) -> None:
+        """See :class:`abyme.sandbox.base.Host`; a re-run cell's output has been seen already."""
+        if self._recorded is None:
+            self._emit(OutputAdded(self._node, cell, text))
+
+    async def call(self, cell: int, name: str, arguments: dict[str, Any]) -> Any:
+        """See :class:`abyme.sandbox.base.Host`."""
+        if name in self._tools:
+            return await self._tool(cell, name, arguments)
+        if name not in self._handlers:
+            raise CallFailed(f"the host has no function {name[:60]!r}")
+        kind, handler = self._handlers[name]
+        try:
+            asked = msgspec.convert(arguments, kind)
+        except msgspec.ValidationError as error:
+            raise CallFailed(f"{name}: {error}", "TypeError") from None
+        return await handler(cell, asked)
+
+    # -- the handlers --------------------------------------------------------------------------
+
+    async def _llm_query(self, cell: int, asked: LlmQuery) -> str:
+        return await self._leaf(cell, "llm_query", asked.prompt, asked.model)
+
+    async def _llm_query_batched(self, cell: int, asked: LlmQueryBatched) -> list[Any]:
+        return await self._batch(cell, "llm_query", asked.prompts, asked.model)
+
+    async def _rlm_query(self, cell: int, asked: RlmQuery) -> str:
+        return await self._leaf(
+            cell, "rlm_query", plain_prompt(asked.question, asked.context), asked.model
+        )
+
+    async def _rlm_query_batched(self, cell: int, asked: RlmQueryBatched) -> list[Any]:
+        pairs = zip(asked.questions, asked.contexts, strict=True)
+        prompts = [plain_prompt(question, context) for question, context in pairs]
+        return await self._batch(cell, "rlm_query", prompts, asked.model)
+
+    async def _budget(self, cell: int, asked: Budget) -> Any:
+        async def read() -> Any:
+            return self._account.snapshot()
+
+        return await self._host_call(cell, "budget", {}, read)
+
+    async def _tool(self, cell: int, name: str, arguments: dict[str, Any]) -> Any:
+        tool = self._tools[name]
+        return await self._host_call(cell, name, arguments, lambda: tool.call(arguments))
+
+    # -- how a call is made --------------------------------------------------------------------
+
+    async def _batch(
+        self, cell: int, kind: CallKind, prompts: list[str], model: str | None
+    ) -> list[Any]:
+        """All at once, answers in order; what failed is an item, what ends the run is raised."""
+        if len(prompts) > MAX_BATCH:
+            raise CallFailed(f"a batch has at most {MAX_BATCH:,} prompts, not {len(prompts):,}")
+        asked = (self._leaf(cell, kind, prompt, model) for prompt in prompts)
+        settled = await asyncio.gather(*asked, return_exceptions=True)
+        items: list[Any] = []
+        for outcome in settled:
+            if isinstance(outcome, AbymeError) and not isinstance(outcome, JournalError):
+                kind_name = getattr(outcome, "kind", type(outcome).__name__)
+                items.append({"error": {"type": kind_name, "message": str(outcome)}})
+            elif isinstance(outcome, BaseException):
+                raise outcome
+            else:
+                items.append({"value": outcome})
+        return items
+
+    async def _leaf(self, cell: int, kind: CallKind, prompt: str, model: str | None) -> str:
+        """One plain model call."""
+        key = self._keys.next(cell, kind, {"prompt": prompt, "model": model})
+        calls = self._cells.setdefault(cell, CellCalls())
+        number, calls.made = calls.made + 1, calls.made + 1
+        try:
+            if self._recorded is not None:
+                return str(replayed(self._recorded, key))
+            request = Request((Message("user", prompt),), purpose="sub")
+            reply = await self._caller.call(
+                self._model(model),
+                request,
+                key=key,
+                node=self._node,
+                cell=cell,
+                kind=kind,
+                prompt=prompt,
+            )
+            return reply.text
+        except AbymeError as error:
+            calls.failed.append(f"#{number}: {error}")
+            raise
+
+    def _model(self, name: str | None) -> Model:
+        try:
+            return self._models[name]
+        except KeyError:
+            known = ", ".join(sorted(known for known in self._models if known))
+            raise CallFailed(f"model {name!r} is not offered here; there is {known}") from None
+
+    async def _host_call(
+        self, cell: int, name: str, arguments: dict[str, Any], run: Callable[[], Awaitable[Any]]
+    ) -> Any:
+        """A call that is no model's: journalled around it, or answered from the journal."""
+        key = self._keys.next(cell, name, arguments)
+        if self._recorded is not None:
+            return replayed(self._recorded, key)
+        self._emit(HostCalled(key, self._node, cell, name, arguments))
+        started = time.monotonic()
+        try:
+            value = await run()
+        except CallFailed as error:
+            self._emit(
+                HostAnswered(
+                    key,
+                    error=str(error),
+                    error_type=error.kind,
+                    seconds=time.monotonic() - started,
+                )
+            )
+            raise
+        self._emit(HostAnswered(key, value, seconds=time.monotonic() - started))
+        return value
+
+
+def replayed(recorded: Mapping[str, Outcome], key: str) -> Any:
+    """The recorded value of a call, or its recorded error raised again."""
+    outcome = recorded.get(key)
+    if outcome is None:
+        raise CallFailed("this call was not made when the cell first ran, and is not made now")
+    if outcome.error:
+        raise CallFailed(outcome.error, outcome.error_type)
+    return outcome.value
+
+
+def plain_prompt(question: str, context: str | None) -> str:
+    """What a plain model is asked where code asked for a child: the context, then the question."""
+    return question if not context else f"{context}\n\n---\n\n{question}"
