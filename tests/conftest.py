@@ -1,14 +1,11 @@
-"""What every test shares: helpers on the path, and an environment in which no key is set."""
+"""What every test shares: an environment in which no key is set, and a folder for runs."""
 
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 for _name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "ABYME_MODEL", "ABYME_RUNS"):
     os.environ.pop(_name, None)

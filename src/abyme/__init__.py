@@ -6,12 +6,11 @@
 The names below are all that is public; everything else may change between versions.
 """
 
-__version__ = "0.1.0"
-
 from abyme.config import Limits
 from abyme.errors import AbymeError, ConfigError, DataChanged, DataError, JournalError, ModelError
 from abyme.rlm import RLM, Stream
 from abyme.types import Answer, Quote, Usage
+from abyme.version import __version__
 
 __all__ = [
     "RLM",

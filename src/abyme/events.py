@@ -109,6 +109,17 @@ class CallStarted(Event, frozen=True):
     reserved_cost: float | None = None
 
 
+class CallRefused(Event, frozen=True):
+    """A call was refused before anything was sent or reserved: nothing was spent on it."""
+
+    key: str
+    node: str
+    cell: int
+    kind: CallKind
+    error: str
+    error_type: str
+
+
 class AttemptFailed(Event, frozen=True):
     """One attempt of a call failed; the next follows after ``wait`` seconds."""
 
@@ -253,6 +264,7 @@ JOURNALLED = (
     | NodeStarted
     | MessageAdded
     | CallStarted
+    | CallRefused
     | AttemptFailed
     | SurrogatesReplaced
     | CallEnded

@@ -14,7 +14,6 @@ from typing import Any
 
 import msgspec
 
-from abyme import __version__
 from abyme.config import Limits
 from abyme.context.describe import describe, measure
 from abyme.context.documents import Data, Document
@@ -51,6 +50,7 @@ from abyme.sandbox.base import Sandbox
 from abyme.subcalls.router import Router
 from abyme.subcalls.tools import Tool
 from abyme.types import Answer, Finish, Quote, Status
+from abyme.version import __version__
 
 ROOT = "0"
 _HASHED_AT_ONCE = 64

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from abyme.context.documents import Data, Document
+from abyme.context.documents import Data, Document, shown
 from abyme.context.load import load
 from abyme.errors import DataError
 
@@ -126,8 +126,20 @@ def test_no_room_for_the_data_is_said_and_leaves_nothing_behind(tmp_path: Path) 
     folder = tmp_path / "run" / "data"
     with no_file_above(1 << 20), pytest.raises(DataError, match="free some space") as caught:
         load("x" * (3 << 20), folder=folder)
-    assert str(folder) in str(caught.value).replace("…", "") or "…" in str(caught.value)
+    assert str(caught.value) == (
+        f"{shown(str(folder))} cannot take the data (File too large): "
+        "free some space, or keep runs elsewhere (--runs, ABYME_RUNS)"
+    )
     assert list(folder.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_or_was_used_is_said(tmp_path: Path) -> None:
+    load("one", folder=tmp_path / "run" / "data")
+    with pytest.raises(DataError, match=r"cannot take the data \(File exists\)"):
+        load("two", folder=tmp_path / "run" / "data")
+    assert (tmp_path / "run" / "data" / "000001.txt").read_text() == "one"
+    with pytest.raises(DataError, match=r"cannot take the data \(Not a directory\)"):
+        load("two", folder=tmp_path / "run" / "data" / "000001.txt" / "data")
 
 
 # Names and kinds

@@ -34,7 +34,7 @@ HOSTILE = {
     "markdown": "> " * 300_000 + "*" * 300_000,
 }
 PATIENCE = 5.0
-"""Seconds of CPU; each took less than 0.7 where this was written. What is quadratic takes minutes."""
+"""Seconds of CPU. Each took less than 0.7 at first; what is quadratic would take minutes."""
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -106,6 +106,11 @@ def test_an_expression_too_deep_to_judge_is_taken_as_typed() -> None:
     assert literal_argument(["FINAL(" + "1+" * 2500 + "1)"])
 
 
+def test_names_that_double_each_other_are_judged_once() -> None:
+    chain = [f"a{n} = a{n - 1} + a{n - 1}" for n in range(1, 90)]
+    assert literal_argument(["a0 = 'x'", *chain, "FINAL(a89)"])
+
+
 def finish(text: str) -> Finish:
     return Finish(text, text)
 

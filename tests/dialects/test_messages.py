@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from abyme.dialects.base import Dialect, Opening, Tool, TurnReport, TurnStatus
+from abyme.dialects.base import Dialect, Opening, TurnReport, TurnStatus
 from abyme.dialects.cells import cells, parse, quietly
 from abyme.dialects.messages import Fenced, fenced, prompt, status_line
 from abyme.dialects.shorten import shorten
 from abyme.events import DataMeasured, WorkerRestored
+from abyme.sandbox.base import Function
 from abyme.types import CellError, CellResult, Variable
 from dialects.corpus import ran
 
@@ -81,8 +82,10 @@ def test_sizes_are_in_characters_and_come_from_the_sub_model_s_window() -> None:
 
 
 def test_braces_and_dollars_in_what_is_filled_in_stay() -> None:
-    tool = Tool("price", "(item: str) -> float", "In $. {item} is\n\n  a name.")
+    doc = "In $. {item} is\n\n  a name."
+    tool = Function("price", ("item",), doc, "(item: str) -> float")
     assert "`price(item: str) -> float`: In $. {item} is a name." in opening(tools=(tool,))
+    assert "`price(item)`" in opening(tools=(Function("price", ("item",)),))
 
 
 def test_recursion_is_said() -> None:

@@ -7,6 +7,7 @@ import re
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -228,9 +229,22 @@ def test_kept_texts_are_bounded_but_the_last_one_stays(make_store: Made) -> None
 
 
 def test_going_through_many_documents(make_store: Made) -> None:
-    contents = {f"file{n}.txt": b"line one\nline two\n" for n in range(2000)}
+    contents = {f"file{n}.txt": b"line one\nline two\n" for n in range(500)}
     context = make_store(contents).context()
     assert isinstance(context, Documents)
     started = time.perf_counter()
-    assert sum(len(text) for text in context.values()) == 36_000
-    print(f"{(time.perf_counter() - started) / 2000 * 1e6:.0f} µs a document")
+    assert sum(len(text) for text in context.values()) == 9_000
+    print(f"{(time.perf_counter() - started) / 500 * 1e6:.0f} µs a document")
+
+
+def test_threads_share_documents(make_store: Made) -> None:
+    store = make_store({str(n): bytes([97 + n % 26]) * 1000 for n in range(100)})
+    context = Documents(store, kept_bytes=5000)
+
+    def read(start: int) -> bool:
+        order = [(start + n * 7) % 100 for n in range(300)]
+        return all(context[at] == chr(97 + at % 26) * 1000 for at in order)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(read, range(8)))
+    assert context._bytes <= 5000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -179,7 +180,7 @@ def test_finditer_is_re_finditer(sample: Any, pattern: str, flags: int) -> None:
     _same_matches(lazy, text, pattern, flags)
 
 
-@given(st.lists(st.sampled_from(PIECES), min_size=150, max_size=600), st.sampled_from(PATTERNS))
+@given(st.lists(st.sampled_from(PIECES), min_size=100, max_size=250), st.sampled_from(PATTERNS))
 def test_finditer_over_many_windows(parts: list[str], pattern: str) -> None:
     lazy, text = both(("".join(parts).encode(), "utf-8", "surrogateescape", 0))
     _same_matches(lazy, text, pattern, 0)
@@ -295,3 +296,21 @@ def test_other_uses_are_as_a_str_has_them() -> None:
     assert lazy != 3
     with pytest.raises(ValueError, match="from 1"):
         lazy.lines(0)
+
+
+def test_threads_share_one_text() -> None:
+    text = "aé漢😀\n" * 4000
+    lazy = LazyText(text.encode(), block=64)
+    places = range(0, len(text), 37)
+
+    def read(step: int) -> bool:
+        ordered = places[::step]
+        return all(
+            lazy[at : at + 5] == text[at : at + 5]
+            and lazy.line_of(at) == text.count("\n", 0, at) + 1
+            for at in ordered
+        )
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(read, [1, -1, 2, -2, 3, -3, 5, -5]))
+    assert lazy == text

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.repl import TestHost, run_cell, run_cells
 
 from abyme.errors import BudgetExceeded, CallFailed, WindowExceeded
 from abyme.sandbox.base import Function
+from support.repl import TestHost, run_cell, run_cells
 
 
 def echo(arguments: dict[str, Any]) -> str:

@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
-from support.repl import TestHost, run_cell, run_cells
 
 from abyme.inside.codec import MAX_FRAME
+from support.repl import TestHost, run_cell, run_cells
 
 
 def test_state_persists_and_a_last_expression_is_shown(tmp_path: Path) -> None:
@@ -140,9 +140,9 @@ def test_the_environment_holds_nothing_of_the_hosts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SECRET_KEY", "hunter2")
-    code = "import os, sys\nprint(sorted(os.environ)); print('site' in sys.modules, sys.flags.safe_path)"
+    code = "import os, sys\nsorted(os.environ), 'site' in sys.modules, sys.flags.safe_path"
     result = run_cell(tmp_path, code)
-    assert result.output == "['LANG', 'PATH', 'PYTHONHASHSEED', 'PYTHONUTF8']\nFalse True\n"
+    assert result.output == "(['LANG', 'PATH', 'PYTHONHASHSEED', 'PYTHONUTF8'], False, True)\n"
 
 
 def test_the_worker_does_not_see_the_hosts_packages(tmp_path: Path) -> None:

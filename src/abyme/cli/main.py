@@ -50,7 +50,7 @@ def root(
 ) -> None:
     """Ask anything of data far larger than a model's window."""
     if version:
-        from abyme import __version__
+        from abyme.version import __version__
 
         typer.echo(f"abyme {__version__}")
         raise typer.Exit
@@ -89,9 +89,7 @@ def ask(
     runs: Annotated[
         Path | None, typer.Option(help="Folder for journals; else ABYME_RUNS.", show_default=False)
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the answer as JSON.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors on stderr.")] = False,
 ) -> None:
     """Answer QUESTION from the data at PATHS."""

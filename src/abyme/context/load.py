@@ -18,6 +18,8 @@ from abyme.context.encoding import ALIGNMENT, SAMPLE, Binary, Encoding, detect
 from abyme.context.walk import SPECIAL, UNREADABLE, Context, Item, Root, plan, unreadable
 from abyme.errors import DataError
 
+__all__ = ["Context", "load"]
+
 EMPTY = "empty"
 BINARY = "binary"
 
@@ -215,16 +217,18 @@ def _write(path: Path, given: str | bytes) -> os.stat_result:
         if not path.parent.is_dir():
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.writelines(_slices(given))
-        return path.stat()
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.writelines(_slices(given))
+            return path.stat()
+        except OSError:
+            path.unlink(missing_ok=True)  # half a text is none
+            raise
     except OSError as error:
-        path.unlink(missing_ok=True)
-        where = shown(str(path.parent))
+        advice = "keep runs elsewhere (--runs, ABYME_RUNS)"
         if error.errno in _NO_ROOM:
-            advice = "free some space, or keep runs elsewhere (--runs, ABYME_RUNS)"
-        else:
-            advice = "keep runs elsewhere (--runs, ABYME_RUNS)"
+            advice = f"free some space, or {advice}"
+        where = shown(str(path.parent))
         raise DataError(f"{where} cannot take the data ({error.strerror}): {advice}") from error
 
 

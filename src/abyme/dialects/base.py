@@ -8,15 +8,8 @@ import msgspec
 
 from abyme.dialects.prose import ProseFinish
 from abyme.events import DataMeasured, WorkerRestored
+from abyme.sandbox.base import Function
 from abyme.types import CellResult, Message
-
-
-class Tool(msgspec.Struct, frozen=True):
-    """A function of the user's, as the model is told of it: ``signature`` as ``(city: str)``."""
-
-    name: str
-    signature: str
-    doc: str = ""
 
 
 class TurnStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +35,8 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     status: TurnStatus
     sub_window_chars: int
     """Characters that fit one prompt of the sub-model."""
-    tools: tuple[Tool, ...] = ()
+    tools: tuple[Function, ...] = ()
+    """The functions that the user added."""
 
 
 class TurnReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -63,13 +63,19 @@ class Block(NamedTuple):
 
 def cells(reply: str) -> tuple[str, ...]:
     """The code of ``reply``, cell by cell, in order; empty where there is nothing to run."""
+    tagged: list[str] = []
+    plain: list[str] = []
     with quietly():
-        blocks = [block for block in _Reader(reply).blocks() if block.code.strip()]
-        tagged = [block.code for block in blocks if block.tagged]
-        if tagged:
-            return tuple(tagged[:_MOST_CELLS])
-        plain = [block.code for block in blocks if not block.tag]
-        return tuple(code for code in plain[:_MOST_CELLS] if _is_program(code))
+        for block in _Reader(reply).blocks():
+            if not block.code.strip():
+                continue
+            if block.tagged:
+                tagged.append(block.code)
+            elif not block.tag:
+                plain.append(block.code)
+            if len(tagged) == _MOST_CELLS:
+                break
+        return tuple(tagged or filter(_is_program, plain[:_MOST_CELLS]))
 
 
 def spoken(reply: str) -> str:

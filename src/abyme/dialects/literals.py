@@ -109,6 +109,7 @@ class _Names:
         self._literals: dict[str, ast.expr] = {}
         self._bound: Counter[str] = Counter()
         self._changed: set[str] = set()
+        self._known: dict[str, bool] = {}
         for node in ast.walk(tree):
             self._note(node)
 
@@ -162,17 +163,19 @@ class _Names:
         return False
 
     def _literal_name(self, name: str) -> bool:
+        if name not in self._known:
+            self._known[name] = False  # a name that leads back to itself is no literal
+            self._known[name] = self._bound[name] == 1 and self._keeps_literal(name)
+        return self._known[name]
+
+    def _keeps_literal(self, name: str) -> bool:
         value = self._literals.get(name)
-        if value is None or self._bound[name] != 1:
+        if value is None:
             return False
         fixed = isinstance(value, ast.Constant | ast.JoinedStr | ast.BinOp)
         if name in self._changed and not fixed:
             return False  # a list that was appended to, a dict that was handed to a function
-        del self._literals[name]  # ``a = a``: a name must not lead back to itself
-        try:
-            return self.literal(value)
-        finally:
-            self._literals[name] = value
+        return self.literal(value)
 
     def _literal_function(self, func: ast.expr) -> bool:
         """``str``, ``"…".join``, ``json.dumps``: what makes a literal out of literals."""

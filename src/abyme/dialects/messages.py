@@ -15,11 +15,12 @@ from string import Template
 
 import msgspec
 
-from abyme.dialects.base import Opening, Tool, TurnReport, TurnStatus
+from abyme.dialects.base import Opening, TurnReport, TurnStatus
 from abyme.dialects.cells import cells
 from abyme.dialects.prose import ProseFinish, prose_finish
 from abyme.dialects.shorten import shorten
 from abyme.events import DataMeasured, WorkerRestored
+from abyme.sandbox.base import Function
 from abyme.types import CellResult, Ended, Message, Variable
 
 MOST_REMINDERS = 3
@@ -214,11 +215,16 @@ def _duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def _tools(tools: Sequence[Tool]) -> str:
+def _tools(tools: Sequence[Function]) -> str:
     if not tools:
         return ""
-    lines = [f"- `{tool.name}{tool.signature}`: {_one_line(tool.doc, 600)}" for tool in tools]
+    lines = [f"- `{_signature(tool)}`: {_one_line(tool.doc, 3 * _LINE)}" for tool in tools]
     return "\n".join(["", "Functions that the user added; a failure raises:", "", *lines, ""])
+
+
+def _signature(tool: Function) -> str:
+    parameters = tool.signature or f"({', '.join(tool.parameters)})"
+    return _one_line(tool.name + parameters, 2 * _LINE)
 
 
 def _shares(lengths: Sequence[int], room: int) -> list[int]:

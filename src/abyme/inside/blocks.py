@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from bisect import bisect_right
 from collections.abc import Iterator
+from operator import itemgetter
 
 from .decoding import Bytes, decoder
 
 _KEPT_BLOCKS = 8
+_BYTE, _CHARACTER = itemgetter(0), itemgetter(1)
 
 
 class Blocks:
@@ -15,8 +18,9 @@ class Blocks:
 
     For each block the index holds the bytes, characters and newlines before it. It grows from the
     start as far as it is asked for; the last entry is how far it has come. A position is a
-    character in the whole text. Raises ValueError for an encoding that can be decoded from its
-    start only.
+    character in the whole text. Threads may share it, and an interrupt anywhere leaves it whole:
+    an entry is appended in one step. Raises ValueError for an encoding that can be decoded from
+    its start only.
     """
 
     def __init__(self, data: Bytes, encoding: str, errors: str, start: int, size: int) -> None:
@@ -28,52 +32,59 @@ class Blocks:
             raise ValueError(f"{encoding} can be decoded from its start only")
         self.start = min(start, len(data))
         self.size = size
-        self.bytes_at = [self.start]
-        self.chars_at = [0]
-        self._lines_at = [0]
+        self._index = [(self.start, 0)]
         if self.decoder.single:
-            self.bytes_at = [*range(self.start, len(data), size), len(data)]
-            self.chars_at = [at - self.start for at in self.bytes_at]
+            ends = [*range(self.start, len(data), size), len(data)]
+            self._index = [(at, at - self.start) for at in ends]
+        self._lines_at = [0]
         self._texts: dict[int, str] = {}
+        self._lock = threading.RLock()
+
+    @property
+    def known(self) -> int:
+        """Characters in the index so far."""
+        return self._index[-1][1]
 
     @property
     def complete(self) -> bool:
         """True once the index has reached the end of the text."""
-        return self.bytes_at[-1] >= len(self.data)
+        return self._index[-1][0] >= len(self.data)
 
     @property
     def characters(self) -> int:
         """Characters of the whole text. Reads it once where the index is not complete."""
         while self.grow():
             pass
-        return self.chars_at[-1]
+        return self.known
 
     def grow(self) -> bool:
         """Add one block to the index; False where it is complete."""
-        if self.complete:
-            return False
-        low = self.bytes_at[-1]
-        high = self.decoder.border(self.data, low + self.size, self.start)
-        self.bytes_at.append(high)
-        self.chars_at.append(self.chars_at[-1] + self.decoder.count(self.data, low, high)[0])
-        return True
+        with self._lock:
+            if self.complete:
+                return False
+            low, characters = self._index[-1]
+            high = self.decoder.border(self.data, low + self.size, self.start)
+            count, _ = self.decoder.count(self.data, low, high)
+            self._index.append((high, characters + count))
+            return True
 
     def reach(self, number: int) -> bool:
         """True where the text has a block of this number, which is then in the index."""
-        while number + 1 >= len(self.bytes_at):
+        while number + 1 >= len(self._index):
             if not self.grow():
                 return False
         return True
 
     def text(self, number: int) -> str:
         """The text of a block that is in the index. The last few are kept."""
-        text = self._texts.pop(number, None)
-        if text is None:
-            text = self._decode(number)
-            if len(self._texts) >= _KEPT_BLOCKS:
-                del self._texts[next(iter(self._texts))]
-        self._texts[number] = text
-        return text
+        with self._lock:
+            text = self._texts.pop(number, None)
+            if text is None:
+                text = self._decode(number)
+                if len(self._texts) >= _KEPT_BLOCKS:
+                    del self._texts[next(iter(self._texts))]
+            self._texts[number] = text
+            return text
 
     def texts(self, number: int) -> Iterator[str]:
         """The texts of all blocks from ``number`` on."""
@@ -82,14 +93,14 @@ class Blocks:
             number += 1
 
     def _decode(self, number: int) -> str:
-        return self.decoder.decode(self.data, self.bytes_at[number], self.bytes_at[number + 1])
+        return self.decoder.decode(self.data, self._index[number][0], self._index[number + 1][0])
 
     def slice(self, start: int, stop: int) -> str:
         """The characters in ``[start, stop)``, fewer where the text ends before."""
         number = self._holding(start)
         pieces = []
         while start < stop and self.reach(number):
-            offset = start - self.chars_at[number]
+            offset = start - self._index[number][1]
             piece = self.text(number)[offset : offset + stop - start]
             pieces.append(piece)
             start += len(piece)
@@ -99,26 +110,28 @@ class Blocks:
     def byte_of(self, position: int) -> int:
         """The byte at which a character begins; the end where the text has no such character."""
         number = self._holding(position)
-        if position >= self.chars_at[-1]:
-            return self.bytes_at[-1]
-        offset = position - self.chars_at[number]
+        end, known = self._index[-1]
+        if position >= known:
+            return end
+        low, before = self._index[number]
+        offset = position - before
         if offset and not self._plain(number):
             part = self.text(number)[:offset]
             offset = len(part.encode(self.decoder.encoding, self.decoder.errors))
-        return self.bytes_at[number] + offset
+        return low + offset
 
     def char_of(self, byte: int) -> int:
         """The position of the character that begins at ``byte``."""
         number = self._over(byte)
-        low = self.bytes_at[number]
+        low, before = self._index[number]
         if byte == low or self._plain(number):
-            return self.chars_at[number] + byte - low
-        return self.chars_at[number] + self.decoder.count(self.data, low, byte)[0]
+            return before + byte - low
+        return before + self.decoder.count(self.data, low, byte)[0]
 
     def line_at(self, byte: int) -> int:
         """The number, from 1, of the line that holds the character at ``byte``."""
         number = self._over(byte)
-        before = self.decoder.decode(self.data, self.bytes_at[number], byte)
+        before = self.decoder.decode(self.data, self._index[number][0], byte)
         return 1 + self._newlines_before(number) + before.count("\n")
 
     def find_line(self, line: int) -> tuple[int, int] | None:
@@ -135,28 +148,29 @@ class Blocks:
 
     def _holding(self, position: int) -> int:
         """The block that holds the character, or the last one where the text ends before it."""
-        while self.chars_at[-1] <= position and self.grow():
+        while self.known <= position and self.grow():
             pass
-        return max(0, bisect_right(self.chars_at, position, hi=len(self.chars_at) - 1) - 1)
+        last = len(self._index) - 1
+        return max(0, bisect_right(self._index, position, hi=last, key=_CHARACTER) - 1)
 
     def _over(self, byte: int) -> int:
-        while self.bytes_at[-1] <= byte and self.grow():
+        """The block that holds the byte; one past the last for the end of the text."""
+        while self._index[-1][0] <= byte and self.grow():
             pass
-        return bisect_right(self.bytes_at, byte) - 1
+        return bisect_right(self._index, byte, key=_BYTE) - 1
 
     def _plain(self, number: int) -> bool:
         """True where each character of the block is one byte."""
-        low, high = self.bytes_at[number : number + 2]
-        first, last = self.chars_at[number : number + 2]
+        (low, first), (high, last) = self._index[number : number + 2]
         return self.decoder.unit == 1 and high - low == last - first
 
     def _newlines_before(self, number: int) -> int:
-        while len(self._lines_at) <= number:
-            last = len(self._lines_at) - 1
-            if self.decoder.unit == 1:
-                part = self.data[self.bytes_at[last] : self.bytes_at[last + 1]]
-                count = part.count(self.decoder.newline)
-            else:
-                count = self._decode(last).count("\n")
-            self._lines_at.append(self._lines_at[-1] + count)
-        return self._lines_at[number]
+        with self._lock:
+            while (last := len(self._lines_at) - 1) < number:
+                if self.decoder.unit == 1:
+                    part = self.data[self._index[last][0] : self._index[last + 1][0]]
+                    count = part.count(self.decoder.newline)
+                else:
+                    count = self._decode(last).count("\n")
+                self._lines_at.append(self._lines_at[-1] + count)
+            return self._lines_at[number]

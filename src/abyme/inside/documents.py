@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import sys
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
@@ -44,6 +45,7 @@ class Store:
         self.text_limit = text_limit
         self._open = open_document
         self._mapped: OrderedDict[int, Bytes] = OrderedDict()
+        self._lock = threading.Lock()
         self._context: str | LazyText | Documents | None = None
 
     def __len__(self) -> int:
@@ -67,15 +69,16 @@ class Store:
 
         Raises OSError where it has become shorter than it was when the run began.
         """
-        data = self._mapped.get(index)
-        if data is None:
-            data = self._map(index)
+        with self._lock:
+            if (data := self._mapped.get(index)) is not None:
+                self._mapped.move_to_end(index)
+                return data
+        data = self._map(index)
+        with self._lock:
             self._mapped[index] = data
             if len(self._mapped) > MAX_MAPPED:
                 # Not closed: a LazyText may still use it. It goes with its last user.
                 self._mapped.popitem(last=False)
-        else:
-            self._mapped.move_to_end(index)
         return data
 
     def _map(self, index: int) -> Bytes:
@@ -153,6 +156,7 @@ class Documents(Mapping[str | int, str | LazyText]):
         self._names = tuple(str(item["name"]) for item in store.documents)
         self._texts: OrderedDict[int, str | LazyText] = OrderedDict()
         self._bytes = 0
+        self._lock = threading.Lock()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -166,13 +170,11 @@ class Documents(Mapping[str | int, str | LazyText]):
 
     def __getitem__(self, name: str | int) -> str | LazyText:
         index = self._place(name)
-        text = self._texts.get(index)
-        if text is None:
-            text = self._store.text(index)
-            self._keep(index, text)
-        else:
-            self._texts.move_to_end(index)
-        return text
+        with self._lock:
+            if (text := self._texts.get(index)) is not None:
+                self._texts.move_to_end(index)
+                return text
+        return self._keep(index, self._store.text(index))
 
     def _place(self, name: object) -> int:
         if isinstance(name, str):
@@ -191,13 +193,17 @@ class Documents(Mapping[str | int, str | LazyText]):
             raise IndexError(f"there are {len(self):,} documents, no position {place}")
         return int(place) % len(self)
 
-    def _keep(self, index: int, text: str | LazyText) -> None:
+    def _keep(self, index: int, text: str | LazyText) -> str | LazyText:
         """Keep the text; forget those used longest ago, but never the one just loaded."""
-        self._texts[index] = text
-        self._bytes += _cost(text)
-        while self._bytes > self._kept_bytes and len(self._texts) > 1:
-            _, oldest = self._texts.popitem(last=False)
-            self._bytes -= _cost(oldest)
+        with self._lock:
+            if index in self._texts:  # another thread was faster
+                return self._texts[index]
+            self._bytes += _cost(text)
+            self._texts[index] = text
+            while self._bytes > self._kept_bytes and len(self._texts) > 1:
+                _, oldest = self._texts.popitem(last=False)
+                self._bytes -= _cost(oldest)
+            return text
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)

@@ -205,10 +205,14 @@ class Worker:
 
     def _look(self, frame: Frame) -> dict[str, Any] | None:
         name = frame["name"]
-        if name not in self._namespace.names or name in self._namespace.protected:
+        names = self._namespace.names
+        if name not in names or name in self._namespace.protected:
             return None
+        value = names[name]
+        if name == "answer" and isinstance(value, dict) and "ready" in value:
+            value = value.get("content")
         try:
-            return as_finish(self._namespace.names[name], "FINAL_VAR")
+            return as_finish(value, "FINAL_VAR")
         except Exception:  # a value whose __str__ raises, or too large: no answer
             return None
 

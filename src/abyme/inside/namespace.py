@@ -40,9 +40,7 @@ class Namespace:
 
     def restore(self) -> list[str]:
         """Put the protected names back; the names that had been overwritten or deleted."""
-        lost = [
-            name for name, value in self.protected.items() if self.names.get(name) is not value
-        ]
+        lost = [name for name, value in self.protected.items() if self.names.get(name) is not value]
         self.names.update(self.protected)
         return lost
 
@@ -93,9 +91,7 @@ class Namespace:
             if not name.startswith("_") and name not in self.protected and name not in _NOT_SHOWN
         }
 
-    def changes(
-        self, before: dict[str, tuple[int, str, str]], source: str
-    ) -> list[dict[str, str]]:
+    def changes(self, before: dict[str, tuple[int, str, str]], source: str) -> list[dict[str, str]]:
         """Variables that are new or differ from ``before``, without loop temporaries."""
         hidden = loop_temporaries(source)
         changed = [

@@ -16,8 +16,9 @@ WIDTH = 800
 
 _PIECE = 1 << 20  # bytes that are looked at together: they stay in the processor's cache
 _BUCKET = 512  # the first pass marks which terms stand in each so many bytes
-_MAX_MARKS = 100_000  # a term; one that stands more often is sampled
+_MAX_MARKS = 500_000  # of all terms (50 MB); a term that has more than its share is sampled
 _SATURATION = 1.2  # k1 of BM25; passages are of one length, so there is no b
+_ANCHORS_APART = 32  # bytes between two places where a window may begin
 _NEAR = 16.0  # bytes between two terms at which nearness counts half
 
 
@@ -28,8 +29,9 @@ class _Marks:
     little. What the second pass scores it reads again, all terms included.
     """
 
-    def __init__(self, term: Term) -> None:
+    def __init__(self, term: Term, limit: int) -> None:
         self.term = term
+        self.limit = limit
         self.buckets: list[int] = []
         self.stride = 1
 
@@ -37,7 +39,7 @@ class _Marks:
         size = self.stride * _BUCKET
         found = self.term.find(low, raw, size, base)
         self.buckets += [(base + at) // _BUCKET for at in found]
-        while len(self.buckets) > _MAX_MARKS:
+        while len(self.buckets) > self.limit:
             self.buckets = self.buckets[::2]
             self.stride *= 2
 
@@ -79,7 +81,7 @@ class Ranking:
         self._pieces: list[_Piece] = []
         self._bases: list[int] = []
         self._last: tuple[_Piece | None, bytes] = (None, b"")
-        self._marks = [_Marks(term) for term in terms]
+        self._marks = [_Marks(term, _MAX_MARKS // len(terms)) for term in terms]
         size = self._scan(indices)
         windows = size / _BUCKET + 1
         self.places = {m.term.word: len(set(m.buckets)) * m.stride for m in self._marks}
@@ -160,9 +162,13 @@ class Ranking:
             if first - low <= at < first - low + _BUCKET + width
         )
         best: tuple[float, int, int] = (0.0, 0, 0)
+        tried = -_ANCHORS_APART
         for number, (at, _) in enumerate(hits):
             if at >= first - low + _BUCKET:
                 break
+            if at - tried < _ANCHORS_APART:
+                continue
+            tried = at
             inside = hits[number : bisect_right(hits, (at + width, 0))]
             best = max(best, (self._score(inside), at, inside[-1][0]), key=lambda item: item[0])
         score, begin, end = best

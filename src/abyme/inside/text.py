@@ -97,7 +97,7 @@ class LazyText:
     def _window(self, start: int, stop: int) -> tuple[str, bool]:
         """The characters in ``[start, stop)``, and whether the text ends with them."""
         text = self._blocks.slice(start, stop)
-        return text, self._blocks.complete and stop >= self._blocks.chars_at[-1]
+        return text, self._blocks.complete and stop >= self._blocks.known
 
     def __eq__(self, other: object) -> bool:
         if self is other:
@@ -249,11 +249,11 @@ class LazyText:
 
         A start past the length stays past it: ``"abcd".find("", 5)`` is -1.
         """
-        if start is None or 0 <= start <= self._blocks.chars_at[-1]:
+        if start is None or 0 <= start <= self._blocks.known:
             first = start or 0
         else:
             first = max(0, start + len(self)) if start < 0 else min(start, len(self) + 1)
-        if end is not None and not 0 <= end <= self._blocks.chars_at[-1]:
+        if end is not None and not 0 <= end <= self._blocks.known:
             end = max(0, end + len(self)) if end < 0 else min(end, len(self))
         return first, end
 
@@ -322,7 +322,7 @@ class LazyText:
     def __repr__(self) -> str:
         blocks = self._blocks
         size = (
-            f"{blocks.chars_at[-1]:,} characters"
+            f"{blocks.known:,} characters"
             if blocks.complete
             else f"{len(blocks.data) - blocks.start:,} bytes"
         )

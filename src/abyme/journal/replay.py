@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from abyme.events import CallEnded, Event, HostAnswered
+from abyme.events import CallEnded, CallRefused, Event, HostAnswered
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -27,6 +27,8 @@ def outcomes(events: Iterable[Event]) -> dict[str, Outcome]:
     for event in events:
         if isinstance(event, CallEnded):
             found[event.key] = Outcome(event.text, event.error, event.error_type)
+        elif isinstance(event, CallRefused):
+            found[event.key] = Outcome(None, event.error, event.error_type)
         elif isinstance(event, HostAnswered):
             found[event.key] = Outcome(event.value, event.error, event.error_type)
     return found

@@ -35,7 +35,15 @@ from abyme.errors import (
     ModelError,
     WindowExceeded,
 )
-from abyme.events import AttemptFailed, CallEnded, CallKind, CallStarted, Emit, SurrogatesReplaced
+from abyme.events import (
+    AttemptFailed,
+    CallEnded,
+    CallKind,
+    CallRefused,
+    CallStarted,
+    Emit,
+    SurrogatesReplaced,
+)
 from abyme.ledger import Account, Amount, Reservation, TokenEstimator
 from abyme.models.base import Model, OnText, Request
 from abyme.models.prices import Price, price_of_model
@@ -100,10 +108,15 @@ class Caller:
         :class:`ModelError` where it is not worth trying again, :class:`JournalError` where an
         event could not be written. Nothing stays reserved then, nor when it is cancelled.
         """
-        self._check_window(model, request)
         request, replaced = _sendable(request)
         async with self._width:
-            sized, reservation = await self._reserve(model, request, final)
+            try:
+                self._check_window(model, request)
+                sized, reservation = await self._reserve(model, request, final)
+            except (WindowExceeded, BudgetExceeded) as error:
+                kind_of_error = type(error).__name__
+                self._emit(CallRefused(key, node, cell, kind, str(error), kind_of_error))
+                raise
             call = _Call(model, sized, key, reservation, final, on_text)
             try:
                 if replaced:

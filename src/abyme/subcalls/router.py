@@ -170,11 +170,12 @@ class Router:
         calls = self._cells.setdefault(cell, CellCalls())
         number, calls.made = calls.made + 1, calls.made + 1
         try:
+            asked = self._model(model)
             if self._recorded is not None:
                 return str(replayed(self._recorded, key))
             request = Request((Message("user", prompt),), purpose="sub")
             reply = await self._caller.call(
-                self._model(model),
+                asked,
                 request,
                 key=key,
                 node=self._node,

@@ -37,15 +37,12 @@ class Tool:
                 "is reserved or no name"
             )
         self._function = function
-        self._signature = inspect.signature(function)
+        self._types = _types_of(function, self.name)
+        self._signature = inspect.signature(function, eval_str=True)
         refused = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
         for parameter in self._signature.parameters.values():
             if parameter.kind in refused:
                 raise ConfigError(f"tool {self.name}: *{parameter.name} cannot be described")
-        try:
-            self._types = typing.get_type_hints(function)
-        except Exception as error:  # an annotation that names what cannot be found
-            raise ConfigError(f"tool {self.name}: its annotations: {error}") from error
 
     @property
     def description(self) -> Function:
@@ -81,6 +78,13 @@ class Tool:
             return self._signature.bind(*bound.args, **bound.kwargs)
         except (TypeError, msgspec.ValidationError) as error:
             raise CallFailed(f"{self.name}{self._signature}: {error}", "TypeError") from None
+
+
+def _types_of(function: Callable[..., Any], name: str) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(function)
+    except Exception as error:  # an annotation that names what cannot be found
+        raise ConfigError(f"tool {name}: its annotations: {error}") from error
 
 
 def tool_table(functions: Iterable[Callable[..., Any]]) -> dict[str, Tool]:

@@ -1,0 +1,123 @@
+"""A worker that is gone is rebuilt by re-running its cells; nothing is asked or done twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from abyme import Limits
+from abyme.events import CallStarted, HostCalled, WorkerEnded, WorkerRestored
+from abyme.repl import assigned_names
+from support.runs import ask, cell, events_of, of_kind, told
+
+KILL = "import os; os._exit(1)"
+
+
+def test_calls_tools_and_budget_are_answered_from_the_journal(runs: Path) -> None:
+    told_to_tool: list[str] = []
+    asked: list[str] = []
+
+    def note(text: str) -> int:
+        """Write something down."""
+        told_to_tool.append(text)
+        return len(told_to_tool)
+
+    def sub(request: Any) -> str:
+        asked.append(request.messages[0].text)
+        return f"{request.messages[0].text} #{len(asked)}"
+
+    gather = (
+        "import asyncio\nfrom concurrent.futures import ThreadPoolExecutor\n"
+        "with ThreadPoolExecutor(8) as pool: many = list(pool.map(llm_query, 'abcdefgh'))\n"
+        "same = llm_query_batched(['s', 's', 's'])\n"
+        "more = await asyncio.gather(*[allm_query(x) for x in 'xyz'])"
+    )
+    replies = [
+        cell(gather),
+        cell(
+            "n = note('one'); m = note('one'); left = budget()['calls']['left']\nprint(n, m, left)"
+        ),
+        cell("try: llm_query('q' * 9_000_000)\nexcept PromptTooLong as e: why = str(e)"),
+        cell("before = (many, list(same), more, n, m, left, why)\n1/0"),
+        cell(KILL),
+        cell("FINAL(before == (many, list(same), more, n, m, left, why))"),
+    ]
+    answer = ask(runs, replies, sub=sub, tools=[note])
+    assert (answer.status, answer.value) == ("complete", True)
+    assert len(asked) == 8 + 3 + 3 and told_to_tool == ["one", "one"]
+    events = events_of(runs, answer)
+    assert len({event.key for event in of_kind(events, CallStarted)}) == 6 + 14
+    assert len(of_kind(events, HostCalled)) == 3
+    restored = of_kind(events, WorkerRestored)
+    assert restored == [WorkerRestored("0", (1, 2, 3, 4), ("os",), ())]
+    assert of_kind(events, WorkerEnded)[0].how.startswith("its process ended with status 1")
+
+
+def test_a_cell_that_the_deadline_ended_is_not_re_run_and_its_names_are_lost(runs: Path) -> None:
+    replies = [
+        cell("kept = 1"),
+        cell("half = 2\nimport time\nwhile True: time.sleep(0.01)"),
+        cell("print(half)"),
+        cell(KILL),
+        cell("print('half' in globals(), kept)"),
+        cell("FINAL(kept)"),
+    ]
+    answer = ask(runs, replies, limits=Limits(cell_seconds=0.5, max_seconds=60))
+    assert answer.value == 1
+    messages = told(events_of(runs, answer))
+    assert "interrupted at its deadline" in messages[2]
+    assert "2" in messages[3], "interrupted: the state was still there"
+    assert "lost: half, os, time" in messages[4]
+    assert "came out differently when re-run: cell 3" in messages[4]
+    assert "False 1" in messages[5]
+
+
+def test_a_killed_worker_again_and_again(runs: Path) -> None:
+    replies = [cell("n = 1")]
+    for _ in range(3):
+        replies += [cell(KILL), cell("n += 1")]
+    answer = ask(runs, [*replies, cell("FINAL(n)")])
+    assert answer.value == 4
+
+
+def test_a_cell_that_only_dies_when_it_is_re_run_leaves_an_empty_repl(
+    runs: Path, tmp_path: Path
+) -> None:
+    mark = tmp_path / "mark"
+    once = (
+        f"import pathlib, os\np = pathlib.Path({str(mark)!r})\n"
+        "if p.exists(): os._exit(9)\np.touch()"
+    )
+    answer = ask(runs, [cell("a = 1"), cell(once), cell(KILL), cell("FINAL('a' in globals())")])
+    assert answer.value is False
+    messages = told(events_of(runs, answer))
+    assert "the REPL is new and empty" in messages[3] and "lost: a, os, p, pathlib" in messages[3]
+
+
+def test_a_re_run_call_that_was_never_made_is_not_made_now(runs: Path, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    first = (
+        f"import pathlib\np = pathlib.Path({str(mark)!r})\n"
+        "q = 'b' if p.exists() else 'a'\np.touch()\nr = llm_query(q)"
+    )
+    answer = ask(runs, [cell(first), cell(KILL), cell("FINAL('r' in globals())")], sub=["one"])
+    assert answer.value is False
+    assert answer.usage.calls == 4, "three turns and the one sub-call"
+
+
+def test_assigned_names() -> None:
+    code = """
+import os.path, numpy as np
+from a import b as c
+x, (y, *z) = 1, (2, 3)
+for i in []: w = 1
+def f(): inner = 1
+class K: attr = 2
+with open('f') as h: pass
+(n := 5); q: int = 3; s += 1
+[t for t in range(3)]; lambda l: 1
+"""
+    names = assigned_names(code)
+    assert names >= {"os", "np", "c", "x", "y", "z", "i", "w", "f", "K", "h", "n", "q", "s"}
+    assert not names & {"inner", "attr", "l"}
+    assert assigned_names("not python (") == set()
