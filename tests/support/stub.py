@@ -246,8 +246,11 @@ class Stub:
         self._loop = loop
         self._ready.set()
         loop.run_forever()
-        server.close()
+        # Accept no more, and only then close: asyncio leaks a socket that it accepted just before.
+        for listening in server.sockets:
+            loop.remove_reader(listening.fileno())
         loop.run_until_complete(self._wind_down())
+        server.close()
         loop.close()
 
     async def _wind_down(self) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .shorten import shorten
+from .text import LazyText
 
 TRACEBACK_CHARS = 4_000
 MAX_VARIABLES = 200
@@ -147,6 +148,8 @@ def _bound(target: ast.expr) -> list[str]:
 
 def size_of(value: object) -> str:
     """How large a value is, in words; empty where it has no size. Never its content."""
+    if isinstance(value, LazyText):
+        return "lazy"  # its length would be counted over all of the data
     try:
         length = len(value)  # type: ignore[arg-type]
     except Exception:  # any __len__ of any class may raise anything

@@ -1,0 +1,179 @@
+"""The journal on disk: readable whatever happened to its writer, and changed by nobody unseen."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from abyme import RLM
+from abyme.errors import JournalError
+from abyme.events import HostAnswered, MessageAdded, NodeStarted, OutputAdded
+from abyme.journal.reader import find_run, read
+from abyme.journal.writer import Journal
+from support.runs import ask, cell, events_of
+from support.stub import Status, Stub
+
+
+def written(runs: Path, *texts: str) -> Path:
+    """A journal with one message for each text."""
+
+    async def main() -> Path:
+        journal = Journal(runs, "r")
+        for index, text in enumerate(texts):
+            journal.append(MessageAdded("0", index, "user", text))
+        journal.append(OutputAdded("0", 1, "only listeners see this"))
+        await journal.close()
+        await journal.close()
+        return journal.folder
+
+    return asyncio.run(main())
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    texts=st.lists(
+        st.text(st.characters(exclude_categories=()), max_size=50).map(lambda t: t * 60), max_size=6
+    )
+)
+def test_any_text_comes_back_exactly(
+    tmp_path_factory: pytest.TempPathFactory, texts: list[str]
+) -> None:
+    folder = written(tmp_path_factory.mktemp("runs"), *texts)
+    events = [record.event for record in read(folder)]
+    assert events == [MessageAdded("0", i, "user", text) for i, text in enumerate(texts)]
+
+
+def test_long_texts_are_stored_once_and_folders_are_private(runs: Path) -> None:
+    folder = written(runs, "x" * 5000, "x" * 5000, "short")
+    blobs = [path for path in (folder / "blobs").rglob("*") if path.is_file()]
+    assert len(blobs) == 1 and blobs[0].read_text() == "x" * 5000
+    assert (folder / "journal.jsonl").stat().st_size < 1000
+    for path in [folder, *folder.rglob("*")]:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        assert mode == (0o700 if path.is_dir() else 0o600), path
+
+
+def test_a_torn_last_line_is_passed_over_at_every_length(runs: Path) -> None:
+    folder = written(runs, "one", "two", "three")
+    path = folder / "journal.jsonl"
+    whole = path.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    for cut in range(len(whole)):
+        path.write_bytes(whole[:cut])
+        kept = [record.event for record in read(folder)]
+        complete = sum(1 for n in range(3) if cut >= sum(len(line) for line in lines[: n + 1]) - 1)
+        assert len(kept) == complete
+
+
+def test_a_changed_byte_a_missing_line_and_a_changed_blob_are_noticed(runs: Path) -> None:
+    folder = written(runs, "one", "two" * 1000, "three", "four")
+    path = folder / "journal.jsonl"
+    whole = path.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    path.write_bytes(whole.replace(b'"one"', b'"One"'))
+    with pytest.raises(JournalError, match="line 2 does not follow"):
+        list(read(folder))
+    path.write_bytes(b"".join([lines[0], *lines[2:]]))
+    with pytest.raises(JournalError, match="line 2 does not follow"):
+        list(read(folder))
+    path.write_bytes(b"".join([lines[0], b"{garbage\n", *lines[1:]]))
+    with pytest.raises(JournalError, match="line 2 is damaged"):
+        list(read(folder))
+    path.write_bytes(whole)
+    blob = next(p for p in (folder / "blobs").rglob("*") if p.is_file())
+    blob.write_text("other")
+    with pytest.raises(JournalError, match="altered"):
+        list(read(folder))
+    blob.unlink()
+    with pytest.raises(JournalError, match="missing"):
+        list(read(folder))
+
+
+def test_an_unknown_event_is_an_error_that_names_the_line(runs: Path) -> None:
+    folder = written(runs, "one")
+    line = {"seq": 0, "at": 1.0, "prev": "0" * 32, "event": "FromTheFuture"}
+    (folder / "journal.jsonl").write_text(json.dumps(line) + "\n")
+    with pytest.raises(JournalError, match=r"line 1.*FromTheFuture"):
+        list(read(folder))
+
+
+def test_runs_are_found_by_id_beginning_or_folder(runs: Path) -> None:
+    folder = written(runs, "one")
+    folder.rename(runs / "20260101-abc")
+    written(runs, "one").rename(runs / "20260102-abd")
+    assert find_run(runs, "20260101-abc").name == "20260101-abc"
+    assert find_run(runs, "20260102").name == "20260102-abd"
+    assert find_run(runs, str(runs / "20260102-abd")).name == "20260102-abd"
+    with pytest.raises(JournalError, match="may be 2 runs"):
+        find_run(runs, "2026")
+    for wrong in ("nosuch", "", "*", "../x"):
+        with pytest.raises(JournalError, match="there is no run"):
+            find_run(runs, wrong)
+
+
+def test_a_folder_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    async def main() -> None:
+        Journal(tmp_path / "file" / "runs", "r")
+
+    with pytest.raises(JournalError, match="choose another folder with --runs or ABYME_RUNS"):
+        asyncio.run(main())
+
+
+def test_deep_and_odd_values_in_events(runs: Path) -> None:
+    async def main() -> Path:
+        journal = Journal(runs, "r")
+        value = {"a": ["x" * 3000, {"b": "y" * 3000}], "c": None, "d": "\ud800"}
+        journal.append(HostAnswered("k", value))
+        await journal.close()
+        return journal.folder
+
+    (record,) = read(asyncio.run(main()))
+    assert isinstance(record.event, HostAnswered)
+    assert record.event.value["a"][1]["b"] == "y" * 3000 and record.event.value["d"] == "\ud800"
+
+
+def test_a_full_disk_ends_the_run_with_its_answer_so_far(tmp_path: Path) -> None:
+    """A limit on the size of files stands for the disk: write(2) fails in the middle of a line."""
+    runs = tmp_path / "runs"
+    pid = os.fork()
+    if pid == 0:  # in a process of its own, because the limit would stay
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000))
+        code = 9
+        try:
+            replies = [cell("answer['content'] = 'kept'")] + [cell("print('x' * 1500)")] * 20
+            answer = ask(runs, replies)
+            told = (answer.status, answer.text, "cannot be written" in answer.reason)
+            code = 0 if told == ("partial", "kept", True) else 8
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    (folder,) = runs.iterdir()
+    events = [record.event for record in read(folder)]
+    assert any(isinstance(event, NodeStarted) for event in events)
+
+
+@pytest.mark.parametrize("login", ["", "user:hunter2@"])
+def test_keys_never_reach_the_journal(runs: Path, login: str) -> None:
+    key = "sk-secret-0123456789"
+    with Stub(lambda request: Status(401, {"error": {"message": f"bad key {key}"}})) as stub:
+        url = stub.url.replace("http://", f"http://{login}")
+        answer = RLM("m", base_url=url, api_key=key, runs=runs).completion("q", "text")
+        sent = stub.requests[0].headers["authorization"]
+    assert sent == (f"Bearer {key}" if not login else "Basic dXNlcjpodW50ZXIy")
+    assert answer.status == "failed" and key not in answer.reason
+    assert events_of(runs, answer)
+    for path in (runs / answer.run).rglob("*"):
+        if path.is_file():
+            assert key.encode() not in path.read_bytes()
+            assert b"hunter2" not in path.read_bytes()
