@@ -67,8 +67,8 @@ def test_a_cell_that_the_deadline_ended_is_not_re_run_and_its_names_are_lost(run
     messages = told(events_of(runs, answer))
     assert "interrupted at its deadline" in messages[2]
     assert "2" in messages[3], "interrupted: the state was still there"
-    assert "lost: half, os, time" in messages[4]
-    assert "came out differently when re-run: cell 3" in messages[4]
+    assert "Lost: half, os, time" in messages[4]
+    assert "did not do the same the second time: 3" in messages[4]
     assert "False 1" in messages[5]
 
 
@@ -91,7 +91,7 @@ def test_a_cell_that_only_dies_when_it_is_re_run_leaves_an_empty_repl(
     answer = ask(runs, [cell("a = 1"), cell(once), cell(KILL), cell("FINAL('a' in globals())")])
     assert answer.value is False
     messages = told(events_of(runs, answer))
-    assert "the REPL is new and empty" in messages[3] and "lost: a, os, p, pathlib" in messages[3]
+    assert "The REPL is new and empty" in messages[3] and "Lost: a, os, p, pathlib" in messages[3]
 
 
 def test_a_re_run_call_that_was_never_made_is_not_made_now(runs: Path, tmp_path: Path) -> None:

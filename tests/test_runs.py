@@ -100,6 +100,7 @@ def test_final_in_prose_beside_no_cell(runs: Path) -> None:
 def test_final_of_a_variable_that_is_not_there_is_no_answer(runs: Path) -> None:
     answer = ask(runs, ["FINAL(result)", cell("FINAL('real')")])
     assert (answer.text, answer.turns) == ("real", 2)
+    assert "no variable 'result'" in told(events_of(runs, answer))[1]
 
 
 def test_prose_beside_a_cell_is_dropped(runs: Path) -> None:
@@ -165,8 +166,8 @@ def test_exits_and_dead_workers_are_told_and_the_run_goes_on(runs: Path) -> None
     assert (answer.status, answer.value) == ("complete", 1)
     messages = told(events_of(runs, answer))
     assert "sys.exit()" in messages[1]
-    assert "status 3" in messages[2] and "re-running cell 1" in messages[2]
-    assert "lost: os, y" in messages[2]
+    assert "status 3" in messages[2] and "re-ran the cells 1" in messages[2]
+    assert "Lost: os, y" in messages[2]
 
 
 def test_estimates_are_corrected_in_a_later_message(runs: Path, tmp_path: Path) -> None:

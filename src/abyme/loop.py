@@ -27,7 +27,7 @@ from abyme.events import (
 from abyme.ledger import Account
 from abyme.models.base import Model, OnText, Request
 from abyme.models.caller import Caller
-from abyme.repl import NodeRepl
+from abyme.repl import CellsRun, NodeRepl
 from abyme.types import CellResult, Finish, Message, Reply, Role
 
 FINAL_TOKENS = 4_096
@@ -125,13 +125,13 @@ async def take_turns(node: Node) -> Outcome:
         codes = node.dialect.cells(reply.text)
         if codes:
             silent = 0
-            results = await node.repl.run_cells(turn, codes)
-            verdict = judge(node, turn, codes, results)
-            told = report(node, reply, codes, results, verdict)
+            ran = await node.repl.run_cells(turn, codes)
+            verdict = judge(node, turn, codes, ran.results)
+            told = report(node, reply, codes, ran, verdict)
         else:
             silent += 1
             verdict = await hear(node, reply)
-            told = node.dialect.reminder(silent, node.question, node.status())
+            told = remind(node, reply, silent)
         node.emit(TurnEnded(node.node, turn))
         if isinstance(verdict, Accepted):
             return Outcome("complete", verdict.finish)
@@ -196,16 +196,23 @@ async def prose_answer(node: Node, text: str) -> Finish | None:
     return Finish(said.value, said.text, said.via)
 
 
+def remind(node: Node, reply: Reply, silent: int) -> str:
+    """The message after a reply without code that was no answer either."""
+    said = node.dialect.prose_finish(reply.text)
+    if said is None or not said.variable:
+        return node.dialect.reminder(silent, node.question, node.status())
+    note = f"{said.via}({said.text}) is no answer: the REPL has no variable {said.variable!r}."
+    return node.dialect.turn_message(
+        TurnReport(question=node.question, status=node.status(), cells=0, results=(), note=note)
+    )
+
+
 def report(
-    node: Node,
-    reply: Reply,
-    codes: tuple[str, ...],
-    results: tuple[CellResult, ...],
-    verdict: Verdict | None,
+    node: Node, reply: Reply, codes: tuple[str, ...], ran: CellsRun, verdict: Verdict | None
 ) -> str:
     """The message that ends the turn: what came of the cells, the question, the status."""
     measured, node.measured = node.measured, None
-    notes = [note for result in results for note in result.notes]
+    notes = [note for result in ran.results for note in result.notes]
     if reply.cut:
         notes.append("Your reply was cut at its token limit: keep replies shorter.")
     return node.dialect.turn_message(
@@ -213,9 +220,10 @@ def report(
             question=node.question,
             status=node.status(),
             cells=len(codes),
-            results=results,
+            results=ran.results,
             note=verdict.message if isinstance(verdict, Held | Rejected) else "",
             measured=measured,
+            restored=ran.restored,
             notes=tuple(notes),
         )
     )

@@ -37,6 +37,13 @@ class _Past(msgspec.Struct, frozen=True):
         return self.result.ended in ("done", "raised", "exited")
 
 
+class CellsRun(msgspec.Struct, frozen=True):
+    """What became of the cells of one reply, and of the worker if it had to be replaced."""
+
+    results: tuple[CellResult, ...]
+    restored: WorkerRestored | None = None
+
+
 class NodeRepl:
     """The REPL of node ``node``, as an asynchronous context manager.
 
@@ -82,27 +89,27 @@ class NodeRepl:
             await asyncio.gather(self._opening, return_exceptions=True)
         await self._worker.aclose()
 
-    async def run_cells(self, turn: int, codes: Sequence[str]) -> tuple[CellResult, ...]:
+    async def run_cells(self, turn: int, codes: Sequence[str]) -> CellsRun:
         """Run the cells of one reply in order and stop at the first that does not end well.
 
         Raises :class:`SandboxError` where no worker can be had, and what
         :meth:`abyme.sandbox.base.Repl.run` raises for the data and the journal.
         """
         results: list[CellResult] = []
+        restored: WorkerRestored | None = None
         for code in codes:
             cell = len(self._past) + 1
             self._emit(CellStarted(self._node, turn, cell, code))
             result = await self._run(cell, code)
             self._emit(CellEnded(self._node, turn, cell, result))
             self._past.append(_Past(cell, code, result))
+            results.append(result)
             if result.ended == "died":
                 self._emit(WorkerEnded(self._node, _message(result)))
-                notes = (*result.notes, *await self._restore())
-                result = msgspec.structs.replace(result, notes=notes)
-            results.append(result)
+                restored = await self._restore()
             if not result.ok:
                 break
-        return tuple(results)
+        return CellsRun(tuple(results), restored)
 
     async def look(self, name: str) -> Finish | None:
         """The variable ``name`` as an answer; None where there is none."""
@@ -125,8 +132,8 @@ class NodeRepl:
         calls = self._router.calls_of(cell)
         return msgspec.structs.replace(result, calls=calls.made, failed_calls=tuple(calls.failed))
 
-    async def _restore(self) -> tuple[str, ...]:
-        """Put a fresh worker in the place of the dead one; notes for the model."""
+    async def _restore(self) -> WorkerRestored:
+        """Put a fresh worker in the place of the dead one, and say what came back."""
         recorded = await asyncio.to_thread(self._recorded)
         repl = await self._fresh()
         again = [past for past in self._past if past.repeatable]
@@ -139,19 +146,23 @@ class NodeRepl:
             if (result.ended, result.output) != (past.result.ended, past.result.output):
                 differing.append(past.cell)
         lost = self._lost(past for past in self._past if not past.repeatable)
-        cells = tuple(past.cell for past in again)
-        self._emit(WorkerRestored(self._node, cells, lost, tuple(differing)))
-        return _restored_notes(cells, lost, differing)
+        return self._tell(tuple(past.cell for past in again), lost, tuple(differing))
 
-    async def _give_up(self) -> tuple[str, ...]:
+    async def _give_up(self) -> WorkerRestored:
         """Rebuilding failed too: an empty REPL, and everything named as lost."""
         await self._fresh()
         lost = self._lost(self._past)
         self._past = [
             msgspec.structs.replace(past, result=CellResult(ended="died")) for past in self._past
         ]
-        self._emit(WorkerRestored(self._node, (), lost))
-        return _restored_notes((), lost, ())
+        return self._tell((), lost, ())
+
+    def _tell(
+        self, cells: tuple[int, ...], lost: tuple[str, ...], differing: tuple[int, ...]
+    ) -> WorkerRestored:
+        restored = WorkerRestored(self._node, cells, lost, differing)
+        self._emit(restored)
+        return restored
 
     async def _fresh(self) -> Repl:
         await self._worker.aclose()
@@ -194,18 +205,3 @@ def assigned_names(code: str) -> set[str]:
 
 def _message(result: CellResult) -> str:
     return "it ended" if result.error is None else result.error.message
-
-
-def _restored_notes(
-    cells: Sequence[int], lost: Sequence[str], differing: Sequence[int]
-) -> tuple[str, ...]:
-    if not cells:
-        notes = ["the REPL is new and empty; the data and the calls are there"]
-    else:
-        again = f"cell{'s' if len(cells) > 1 else ''} {', '.join(map(str, cells[-20:]))}"
-        notes = [f"a fresh REPL was rebuilt by re-running {again} with the recorded answers"]
-    if lost:
-        notes.append(f"lost: {', '.join(lost[:40])}")
-    if differing:
-        notes.append(f"came out differently when re-run: cell {', '.join(map(str, differing))}")
-    return tuple(notes)

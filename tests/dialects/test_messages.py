@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from abyme.dialects.base import Dialect, Opening, TurnReport, TurnStatus
 from abyme.dialects.cells import cells, parse, quietly
 from abyme.dialects.messages import Fenced, fenced, prompt, status_line
-from abyme.dialects.shorten import shorten
+from abyme.inside.shorten import shorten
 from abyme.events import DataMeasured, WorkerRestored
 from abyme.sandbox.base import Function
 from abyme.types import CellError, CellResult, Variable
@@ -179,7 +179,7 @@ def test_everything_else_that_happened_is_said() -> None:
         "New or changed variables: rows: list (3,000 items); n: int",
         "The answer «9» is held for one turn.",
         "10,000,000 characters, 3,000 lines",
-        "2 earlier cells were run again",
+        "re-ran the cells 1, 2, their calls answered",
         "Lost: index.",
         "the second time: 2.",
         "The data shrank.",

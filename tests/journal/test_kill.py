@@ -13,13 +13,16 @@ from abyme.journal.reader import read
 from support.runs import cell, scripted_rlm
 
 
+REPLIES = (
+    cell("r = llm_query_batched(['a', 'b'])\nn = note(1)\nimport time; time.sleep(0.02)"),
+    cell("print(r[0])\nFINAL('held')"),
+    cell("FINAL(r[1], quotes=['text'])"),
+)
+
+
 def root(request: Any) -> str:
     turn = sum(message.role == "assistant" for message in request.messages)
-    return [
-        cell("r = llm_query_batched(['a', 'b'])\nn = note(1)\nimport time; time.sleep(0.02)"),
-        cell("print(r[0])\nFINAL('held')"),
-        cell("FINAL(r[1], quotes=['text'])"),
-    ][turn]
+    return REPLIES[turn]
 
 
 def note(x: int) -> int:
@@ -38,9 +41,11 @@ def run_killed_at(runs: Path, number: int) -> int:
 
         def listener(event: Event) -> None:
             nonlocal seen
+            if isinstance(event, PASSING):
+                return
             if seen == number:
                 os.kill(os.getpid(), signal.SIGKILL)
-            seen += not isinstance(event, PASSING)
+            seen += 1
 
         try:
             rlm = scripted_rlm(runs, root, sub=lambda request: "sub", tools=[note])

@@ -25,7 +25,14 @@ from abyme.errors import (
     RateLimited,
     WindowExceeded,
 )
-from abyme.events import AttemptFailed, CallEnded, CallRefused, CallStarted, Event, SurrogatesReplaced
+from abyme.events import (
+    AttemptFailed,
+    CallEnded,
+    CallRefused,
+    CallStarted,
+    Event,
+    SurrogatesReplaced,
+)
 from abyme.ledger import Account, Amount
 from abyme.models.base import Model, OnText, Request
 from abyme.models.caller import Caller

@@ -140,7 +140,8 @@ def _run(
     if as_json:
         _print(answer_json(answer))
     elif answer.text:
-        _print(answer.text)
+        # Into a file or a pipe exactly as it is; on a terminal nothing in it may act.
+        _print(_printable(answer.text) if sys.stdout.isatty() else answer.text)
     if not quiet or answer.status != "complete":
         _say(closing_line(answer))
     sys.exit(INTERRUPTED if interrupted else EXIT[answer.status])
@@ -161,12 +162,12 @@ def show(
 
     records = read(find_run(runs_folder(runs), run))
     for line in event_lines(records) if as_json else run_lines(records):
-        _print(line)
+        _print(line if as_json else _printable(line))
 
 
 def _say(line: str) -> None:
     """One line on stderr; control characters of file names and errors cannot act there."""
-    sys.stderr.write(_printable(line) + "\n")
+    sys.stderr.write(_printable(line.replace("\n", " ")) + "\n")
     sys.stderr.flush()
 
 
@@ -177,8 +178,14 @@ def _print(text: str) -> None:
     sys.stdout.buffer.flush()
 
 
-def _printable(line: str) -> str:
+def _printable(text: str) -> str:
+    """``text`` with its control characters, line breaks and tabs excepted, as escapes."""
+    if text.isprintable():
+        return text
     return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
-        for letter in line
+        letter if letter.isprintable() or letter in "\n\t" else _escape(letter) for letter in text
     )
+
+
+def _escape(letter: str) -> str:
+    return letter.encode("unicode_escape").decode("ascii")

@@ -13,7 +13,7 @@ import msgspec
 
 from abyme.dialects.literals import literal_argument
 from abyme.dialects.prose import ProseFinish, prose_finish
-from abyme.dialects.shorten import shorten
+from abyme.inside.shorten import shorten
 from abyme.types import CellResult, Ended, Finish
 
 __all__ = [

@@ -18,8 +18,8 @@ import msgspec
 from abyme.dialects.base import Opening, TurnReport, TurnStatus
 from abyme.dialects.cells import cells
 from abyme.dialects.prose import ProseFinish, prose_finish
-from abyme.dialects.shorten import shorten
 from abyme.events import DataMeasured, WorkerRestored
+from abyme.inside.shorten import shorten
 from abyme.sandbox.base import Function
 from abyme.types import CellResult, Ended, Message, Variable
 
@@ -252,9 +252,11 @@ def _failed_calls(results: Sequence[CellResult]) -> str:
 def _restored(restored: WorkerRestored | None) -> str:
     if restored is None:
         return ""
-    ran = len(restored.cells)
-    text = f"A fresh worker was started; {ran:,} earlier cells were run again, their calls answered"
-    text += " as before."
+    if restored.cells:
+        cells = _listed([str(cell) for cell in restored.cells])
+        text = f"A fresh worker re-ran the cells {cells}, their calls answered from the record."
+    else:
+        text = "The REPL is new and empty; the data and the calls are there."
     if restored.lost:
         text += f" Lost: {_listed(restored.lost)}."
     if restored.differing:

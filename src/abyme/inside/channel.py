@@ -12,7 +12,6 @@ from types import FrameType
 
 from .codec import Decoder, Frame, encode
 
-
 EXIT_UNREACHABLE = 117
 """The status of a worker that cannot send to its host any more."""
 
@@ -89,8 +88,8 @@ class Channel:
         while True:
             try:
                 data, descriptors, _, _ = socket.recv_fds(self._socket, 1 << 18, 16)
-            except OSError:
-                data, descriptors = b"", []
+            except OSError:  # the cell closed the descriptor, or put something else in its place
+                os._exit(EXIT_UNREACHABLE)
             self._descriptors.extend(descriptors)
             if not data:
                 os.killpg(0, signal.SIGKILL)

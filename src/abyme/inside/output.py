@@ -8,22 +8,25 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from .shorten import cut_note
+from .shorten import gap_note
 
 _STREAM_SECONDS = 0.1
 _STREAM_CHARS = 4096
+_NOTE_CHARS = 100
+"""Room for the line that says what is left out."""
 
 
 class Output:
     """The text printed since :meth:`start`: a head, a tail and the true length.
 
-    However much is printed, no more than about twice ``limit`` characters are kept.
+    However much is printed, no more than about twice ``limit`` characters are kept, and
+    :attr:`text` has at most ``limit``.
     ``stream`` is called with pieces of the head while the cell runs, a few times a second.
     """
 
     def __init__(self, limit: int, stream: Callable[[str], None]) -> None:
-        self._head_limit = limit * 3 // 5
-        self._tail_limit = limit - self._head_limit
+        self._head_limit = (limit - _NOTE_CHARS) * 3 // 5
+        self._tail_limit = limit - _NOTE_CHARS - self._head_limit
         self._stream = stream
         self._lock = threading.RLock()
         self.start()
@@ -81,7 +84,8 @@ class Output:
             left_out = self.characters - len(head) - min(len(tail), self._tail_limit)
             if left_out <= 0:
                 return head + tail
-            return head + cut_note(self.characters, left_out) + tail[-self._tail_limit :]
+            note = gap_note(self.characters, left_out)
+            return f"{head}\n{note}\n{tail[-self._tail_limit :]}"
 
 
 class Stream(io.TextIOBase):

@@ -124,7 +124,7 @@ class Journal:
             try:
                 path.parent.mkdir(exist_ok=True, mode=0o700)
                 partial = path.with_suffix(".part")
-                with open(partial, "wb", opener=_private) as file:  # noqa: PTH123
+                with open(partial, "wb", opener=_private) as file:
                     file.write(raw)
                 partial.replace(path)
             except OSError as error:

@@ -20,16 +20,24 @@ MOST_CHARS = 900
 _DEFINED_BY = {"function": "def", "method": "def", "class": "class", "exception": "class"}
 _THINGS = frozenset({*_DEFINED_BY, "module", "file", "document", "name", "call", "called"})
 """Words that say what kind of thing is asked for, not what it is about."""
-_ENDINGS = ("ations", "ation", "ions", "ion", "ments", "ment", "ities", "ity", "ors", "or")
-_ENDINGS += ("ers", "er", "able", "ible", "ness", "ally", "al")
+_ENDINGS = (
+    *("ations", "ation", "ions", "ion", "ments", "ment", "ities", "ity", "ors", "or"),
+    *("ers", "er", "able", "ible", "ness", "ally", "al"),
+)
 _SHORTEST_STEM = 5
 
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _LONG_LINE = 300
 _SENTENCE = re.compile(r".{1,600}?(?:[.!?][\"')\]]*\s+|[。！？]|$)|.{600}", re.DOTALL)
 _SENTENCE_ENDS = re.compile(r"([.:;!?。！？]|[\"'`)\]}]{1,3})\s*$")
-_DEFINES = re.compile(r"\s*(?:async\s+)?(def|class)\s+\w+")
-_DOCSTRING = re.compile(r"\s*[rRuU]?(?:\"\"\"|''')")
+_DEFINITION = re.compile(
+    r"""^[ \t]*(?:async[ \t]+)?(?P<kind>def|class)[ \t]+(?P<name>\w+)[^\n]*
+    (?:  # up to seven more lines of its head, then a docstring, of which the end may be cut off
+        (?:\n(?![ \t]*(?:def|class|async)\b)[^\n]*){0,7}?
+        \n[ \t]*[rRuU]?(?P<quotes>\"{3}|'{3})(?s:.*?)(?:(?P=quotes)|\Z)
+    )?""",
+    re.MULTILINE | re.VERBOSE,
+)
 _IN_TESTS = re.compile(r"(?:^|/)(?:tests?/|test_|idle_test/)|_tests?\.\w+$")
 
 _MOST_UNITS = 16
@@ -56,18 +64,20 @@ class _Unit(NamedTuple):
     start: int
     hits: tuple[tuple[int, int], ...]
     """Place in the text, and number of the term."""
-    defines: str
-    """``def`` or ``class`` where it is the first line of a definition that is asked for."""
+    defines: bool
+    """Whether it is the first line of a definition such as the question asks for."""
     emphasis: float
+    """What its words count: more where such a definition begins, and in its docstring."""
 
 
 class Query:
     """A question as it is looked for. ``places``: in how many places of the data each word is."""
 
     def __init__(self, question: str, places: Mapping[str, int] | None = None) -> None:
-        asked = set(re.findall(r"\w+", question.lower()))
-        self.defined_by = {_DEFINED_BY[word] for word in asked if word in _DEFINED_BY}
-        self.about_tests = not asked.isdisjoint({"test", "tests"})
+        self._names = set(re.findall(r"\w+", question))
+        words = {name.lower() for name in self._names}
+        self._kinds = {_DEFINED_BY[word] for word in words if word in _DEFINED_BY}
+        self._about_tests = not words.isdisjoint({"test", "tests"})
         self.text = search_text(question)
         self._terms = terms_of(self.text)
         self._places = places or {}
@@ -90,10 +100,12 @@ class Query:
         if found is None:
             return 0.0
         named = sum(any(_places(term, document)) for term in self._terms) / len(self._terms)
-        in_tests = not self.about_tests and _IN_TESTS.search(document) is not None
+        in_tests = not self._about_tests and _IN_TESTS.search(document) is not None
         return found.score + 0.5 * named - (0.3 if in_tests else 0.0)
 
     def _units(self, text: str) -> list[_Unit]:
+        spans = [found.span() for found in _DEFINITION.finditer(text) if self._is_asked(found)]
+        starts = {start for start, _ in spans}
         units: list[_Unit] = []
         for start, part in _parts(text):
             hits = sorted(
@@ -101,12 +113,12 @@ class Query:
                 for number, term in enumerate(self._terms)
                 for at in _places(term, part)
             )
-            match = _DEFINES.match(part)
-            defines = match[1] if match and match[1] in self.defined_by else ""
-            opens = bool(self.defined_by and _DOCSTRING.match(part))
-            emphasis = 1.3 if defines or opens else 1.0
-            units.append(_Unit(part, start, tuple(hits), defines, emphasis))
+            told = any(begin <= start < end for begin, end in spans)
+            units.append(_Unit(part, start, tuple(hits), start in starts, 1.3 if told else 1.0))
         return units
+
+    def _is_asked(self, definition: re.Match[str]) -> bool:
+        return definition["kind"] in self._kinds or definition["name"] in self._names
 
     def _weights(self, units: Sequence[_Unit]) -> list[float]:
         """A weight a term: from its places in the data where they are known, else in the text."""

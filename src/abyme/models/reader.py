@@ -27,6 +27,8 @@ WHAT_IT_IS = (
 )
 SEARCHED = 32
 """Passages that the first cell searches for."""
+_FAR_WORSE = 0.6
+"""Part of the best extract's score below which another is left out."""
 
 _NEXT = {
     "look": ("read", "look_simply"),
@@ -140,7 +142,9 @@ def _error(told: Sequence[str]) -> str:
     """The last line of the last traceback, or what else the last cell came to."""
     failed = [message for message in told if not message.startswith(_RAN)]
     lines = re.findall(r"^\w[\w.]*(?:Error|Exception|Exit)\b.*", "\n".join(failed), re.M)
-    reason = lines[-1] if lines else next(iter(failed[-1:]), "no reason is known").partition("\n")[0]
+    reason = (
+        lines[-1] if lines else next(iter(failed[-1:]), "no reason is known").partition("\n")[0]
+    )
     return reason[:_SHOWN_ERROR]
 
 
@@ -177,12 +181,14 @@ def _copied(query: Query, text: str) -> str:
 
 
 def _ordered(query: Query, extracts: str) -> str:
-    """The numbers of the extracts, best first; of two as good the one that came first."""
+    """The numbers of the best extracts, best first; of two as good the one that came first."""
     scores = {
         int(number): query.relevance(document, re.sub(r"^\| ", "", text, flags=re.M))
         for number, document, text in _EXTRACT.findall(extracts)
     }
-    return ", ".join(map(str, sorted(scores, key=lambda number: -scores[number])))
+    least = _FAR_WORSE * max(scores.values(), default=0.0)
+    best = sorted(scores, key=lambda number: -scores[number])
+    return ", ".join(str(number) for number in best if scores[number] >= least)
 
 
 def _question_and_text(prompt: str) -> tuple[str, str]:

@@ -15,9 +15,13 @@ from abyme.errors import CallFailed, ConfigError
 from abyme.sandbox.base import Function
 
 RESERVED = frozenset(
-    "context answer llm_query llm_query_batched allm_query rlm_query rlm_query_batched arlm_query "
-    "budget FINAL FINAL_VAR SUBMIT SHOW_VARS search grep exit quit".split()
+    {
+        *("context", "answer", "search", "grep", "exit", "quit"),
+        *("llm_query", "llm_query_batched", "allm_query", "budget", "SHOW_VARS"),
+        *("rlm_query", "rlm_query_batched", "arlm_query", "FINAL", "FINAL_VAR", "SUBMIT"),
+    }
 )
+"""Names that the REPL has already."""
 
 
 class Tool:

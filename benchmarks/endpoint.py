@@ -1,0 +1,116 @@
+"""The model server of the benchmarks: the tests' stub in a process of its own.
+
+A process, so that it shares no interpreter lock with what is measured. Its clock is
+``time.monotonic``, which is one clock for all processes of a machine: when a request arrived can be
+compared with when the client's process was started.
+
+The server is this file run as a script; :class:`Endpoint` is the other end of its pipe.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+ROOT = "root"
+"""The name of the model that gets the scripted replies; any other gets ``SUB_REPLY``."""
+SUB = "sub"
+SUB_REPLY = "An answer of a few words, as a sub-model gives one."
+
+
+class Arrival(NamedTuple):
+    """A request as the server saw it; ``at`` is ``time.monotonic()`` when it had come whole."""
+
+    at: float
+    model: str
+    body: dict[str, Any]
+
+
+class Endpoint:
+    """Starts the server on entering and ends it on leaving."""
+
+    def __enter__(self) -> Endpoint:
+        self._process = subprocess.Popen(
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+        )
+        self.port: int = self._read()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+
+    @property
+    def url(self) -> str:
+        """The base URL, as ``RLM(base_url=…)`` takes it."""
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def play(self, replies: Sequence[str], *, sub_latency: float = 0.0) -> None:
+        """From now on the root says ``replies`` in order, the sub-model answers so much later.
+
+        Forgets the requests that have come so far.
+        """
+        self._ask({"replies": list(replies), "sub_latency": sub_latency})
+
+    def take(self) -> list[Arrival]:
+        """The requests since the last :meth:`play` or :meth:`take`, in order of arrival."""
+        return [Arrival(*arrival) for arrival in self._ask("take")]
+
+    def _ask(self, order: Any) -> Any:
+        assert self._process.stdin is not None
+        print(json.dumps(order), file=self._process.stdin, flush=True)
+        return self._read()
+
+    def _read(self) -> Any:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError("the benchmarks' model server has ended")
+        return json.loads(line)
+
+
+def serve() -> None:
+    """The server's process: orders come as lines on stdin, its end is the order to end."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+    from support.stub import Action, Reply, Stub, StubRequest
+
+    order: dict[str, Any] = {"replies": [], "sub_latency": 0.0}
+
+    def script(request: StubRequest) -> Action:
+        if request.body["model"] != ROOT:
+            return Reply(SUB_REPLY, latency=order["sub_latency"])
+        turn = sum(message["role"] == "assistant" for message in request.messages)
+        return Reply(order["replies"][turn])
+
+    with Stub(script) as stub:
+        print(stub.port, flush=True)
+        for line in sys.stdin:
+            asked = json.loads(line)
+            arrivals = stub.requests[:]
+            stub.requests.clear()
+            if asked == "take":
+                print(json.dumps([(r.arrived, r.body["model"], r.body) for r in arrivals]))
+            else:
+                order = asked
+                print("true")
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    serve()
