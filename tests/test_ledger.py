@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from abyme.config import Limits
 from abyme.errors import BudgetExceeded
-from abyme.ledger import Account, Amount, Reservation, TokenEstimator
+from abyme.ledger import Account, Amount, Reservation
 from abyme.types import Usage
 
 
@@ -449,25 +449,3 @@ def test_no_interleaving_passes_a_limit_leaks_or_deadlocks(
     seed: int, tasks: int, cancels: int, overrun: bool
 ) -> None:
     run(Bench(seed, overrun=overrun).go(tasks, cancels))
-
-
-# -- tokens from characters ----------------------------------------------------------------------
-
-
-def test_the_estimate_learns_what_the_endpoint_counts() -> None:
-    estimator = TokenEstimator()
-    assert estimator.tokens("a", 3500) == 1000
-    for _ in range(40):
-        estimator.observe("a", 10_000, 5000)
-    assert estimator.tokens("a", 3500) == pytest.approx(1750, rel=0.01)
-    assert estimator.tokens("b", 3500) == 1000
-
-
-@given(st.lists(st.tuples(st.integers(0, 10**7), st.integers(-5, 10**7)), max_size=50))
-def test_the_estimate_stays_within_one_and_eight_characters_a_token(
-    seen: list[tuple[int, int]],
-) -> None:
-    estimator = TokenEstimator()
-    for characters, tokens in seen:
-        estimator.observe("m", characters, tokens)
-    assert 1000 <= estimator.tokens("m", 8000) <= 8000

@@ -16,8 +16,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from abyme.events import Event
-from abyme.ledger import TokenEstimator
 from abyme.models.base import Model
+from abyme.models.estimator import TokenEstimator
 from abyme.models.registry import resolve
 from abyme.models.scheduler import Scheduler
 from abyme.models.transport import Transport

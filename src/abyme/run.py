@@ -38,10 +38,11 @@ from abyme.journal.reader import read
 from abyme.journal.replay import Outcome as CallOutcome
 from abyme.journal.replay import outcomes
 from abyme.journal.writer import Journal, new_run_id
-from abyme.ledger import Account, TokenEstimator
+from abyme.ledger import Account
 from abyme.loop import Node, Outcome, run_node
 from abyme.models.base import Model, OnText
 from abyme.models.caller import Caller
+from abyme.models.estimator import TokenEstimator
 from abyme.models.prices import price_of_model
 from abyme.models.quoting import public_url
 from abyme.models.scheduler import Scheduler

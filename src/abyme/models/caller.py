@@ -37,15 +37,15 @@ from abyme.errors import (
 )
 from abyme.events import (
     AttemptFailed,
-    CallEnded,
     CallKind,
     CallRefused,
-    CallStarted,
     Emit,
     SurrogatesReplaced,
 )
-from abyme.ledger import Account, Amount, Reservation, TokenEstimator
+from abyme.ledger import Account, Amount, Reservation
 from abyme.models.base import Model, OnText, Request
+from abyme.models.call import Call, started
+from abyme.models.estimator import TokenEstimator
 from abyme.models.prices import Price, price_of_model
 from abyme.models.retry import RetryPolicy, may_be_billed
 from abyme.models.scheduler import Scheduler
@@ -117,11 +117,11 @@ class Caller:
                 kind_of_error = type(error).__name__
                 self._emit(CallRefused(key, node, cell, kind, str(error), kind_of_error))
                 raise
-            call = _Call(model, sized, key, reservation, final, on_text)
+            call = Call(model, sized, key, reservation, final, on_text)
             try:
                 if replaced:
                     self._emit(SurrogatesReplaced(key, replaced))
-                self._emit(_started(call, node, cell, kind, prompt))
+                self._emit(started(call, node, cell, kind, prompt))
                 return await self._conduct(call)
             finally:
                 call.reservation.release()  # nothing, once it was settled or charged
@@ -216,7 +216,7 @@ class Caller:
 
     # -- while it is out -----------------------------------------------------------------------
 
-    async def _conduct(self, call: _Call) -> Reply:
+    async def _conduct(self, call: Call) -> Reply:
         """Attempts until one gives a reply or none is worth making; then tell how it ended."""
         try:
             reply = await self._attempts(call)
@@ -227,7 +227,7 @@ class Caller:
         self._emit(call.ended(reply))
         return reply
 
-    async def _attempts(self, call: _Call) -> Reply:
+    async def _attempts(self, call: Call) -> Reply:
         while True:
             call.attempts += 1
             try:
@@ -240,7 +240,7 @@ class Caller:
             await self._sleep(wait)
             await self._reserve_again(call)
 
-    def _wait(self, call: _Call) -> float:
+    def _wait(self, call: Call) -> float:
         """Seconds until the next attempt; raises where there is to be none."""
         last = call.failures[-1]
         wait = self._policy.wait(call.failures)
@@ -250,13 +250,13 @@ class Caller:
             raise self._too_late(call) from last
         return wait
 
-    async def _reserve_again(self, call: _Call) -> None:
+    async def _reserve_again(self, call: Call) -> None:
         if not call.reservation.open:  # charged; that the call is one is counted already
             call.request, call.reservation = await self._reserve(
                 call.model, call.request, call.final, calls=0
             )
 
-    async def _attempt(self, call: _Call) -> Reply:
+    async def _attempt(self, call: Call) -> Reply:
         """One attempt, and what becomes of its reservation. Raises ModelError or what ends all."""
         try:
             reply = await self._ask(call)
@@ -278,7 +278,7 @@ class Caller:
             raise BadReply(f"{call.model.name} gave an empty reply")
         return reply
 
-    async def _ask(self, call: _Call) -> Reply:
+    async def _ask(self, call: Call) -> Reply:
         """The attempt itself: in flight only while a slot is held. Raises TimeoutError too."""
         call.sent = False
         loop = asyncio.get_running_loop()
@@ -292,17 +292,17 @@ class Caller:
                 timer.reschedule(loop.time() + min(left, share))
                 return await model.complete(call.request, call.on_text)
 
-    def _seconds_left(self, call: _Call) -> float:
+    def _seconds_left(self, call: Call) -> float:
         """Seconds until the call's deadline, or until the run's time is up where that is first."""
         left = self._account.seconds_left(final=call.final)
         if call.began is None:
             return left
         return min(left, call.began + self._limits.call_seconds - time.monotonic())
 
-    def _is_late(self, call: _Call) -> bool:
+    def _is_late(self, call: Call) -> bool:
         return not call.sent or self._seconds_left(call) <= 0.001
 
-    def _too_late(self, call: _Call) -> CallTimeout:
+    def _too_late(self, call: Call) -> CallTimeout:
         """The end of the call's time, with what the last attempt said."""
         ran_out = self._account.seconds_left(final=call.final) <= 0.001
         within = "the run's time" if ran_out else f"{self._limits.call_seconds:g} s"
@@ -313,7 +313,7 @@ class Caller:
 
     # -- when it is over -----------------------------------------------------------------------
 
-    def _settle(self, call: _Call, reply: Reply) -> None:
+    def _settle(self, call: Call, reply: Reply) -> None:
         usage, characters = reply.usage, call.request.characters
         name = call.model.name
         if usage.tokens == 0 and not usage.estimated:
@@ -326,96 +326,6 @@ class Caller:
             self._estimator.observe(name, characters, usage.input_tokens)
         price = self._price_of(call.model)
         call.settle(usage, None if price is None else price.cost(usage))
-
-
-class _Call:
-    """The state of one call while it lasts."""
-
-    def __init__(
-        self,
-        model: Model,
-        request: Request,
-        key: str,
-        reservation: Reservation,
-        final: bool,
-        on_text: OnText | None,
-    ) -> None:
-        self.model = model
-        self.request = request
-        self.key = key
-        self.reservation = reservation
-        self.final = final
-        self.on_text = on_text
-        self.attempts = 0
-        self.failures: list[ModelError] = []
-        self.sent = False  # the attempt in hand has gone out
-        self.began: float | None = None
-        self._opened = time.monotonic()
-        self._usage = Usage()
-        self._cost: float | None = 0.0
-        self._charged = False
-
-    def begin(self) -> None:
-        if self.began is None:
-            self.began = time.monotonic()
-
-    def settle(self, usage: Usage, cost: float | None) -> None:
-        usage = msgspec.structs.replace(usage, calls=self.reservation.amount.calls)
-        self.reservation.settle(usage, cost)
-        self._spent(usage, cost)
-
-    def charge(self, *, sent: bool) -> None:
-        """Charge the attempt's reservation where it was ``sent``; else keep it for the next."""
-        if sent:
-            self._charged = True
-            self._spent(self.reservation.charge(), self.reservation.amount.cost)
-
-    def ended(self, reply: Reply) -> CallEnded:
-        return self._ended(text=reply.text, cut=reply.cut)
-
-    def failed(self, error: BaseException) -> CallEnded:
-        text = "cancelled" if isinstance(error, asyncio.CancelledError) else str(error)
-        return self._ended(error=text or "failed", error_type=type(error).__name__)
-
-    def _spent(self, usage: Usage, cost: float | None) -> None:
-        self._usage += usage
-        self._cost = None if cost is None or self._cost is None else self._cost + cost
-
-    def _ended(
-        self, *, text: str = "", cut: bool = False, error: str = "", error_type: str = ""
-    ) -> CallEnded:
-        return CallEnded(
-            key=self.key,
-            text=text,
-            usage=self._usage,
-            cost=self._cost,
-            seconds=time.monotonic() - self._opened,
-            attempts=self.attempts,
-            error=error,
-            error_type=error_type,
-            cut=cut,
-            charged=self._charged,
-        )
-
-
-def _amount(input_tokens: int, output: int, calls: int, price: Price | None) -> Amount:
-    cost = None if price is None else price.cost(Usage(input_tokens, output))
-    return Amount(input_tokens + output, cost, calls, output)
-
-
-def _started(call: _Call, node: str, cell: int, kind: CallKind, prompt: str) -> CallStarted:
-    return CallStarted(
-        key=call.key,
-        node=node,
-        cell=cell,
-        kind=kind,
-        model=call.model.name,
-        prompt=prompt,
-        messages=len(call.request.messages),
-        max_tokens=call.request.max_tokens,
-        reserved_tokens=call.reservation.amount.tokens,
-        reserved_cost=call.reservation.amount.cost,
-    )
 
 
 def _sendable(request: Request) -> tuple[Request, int]:
@@ -432,9 +342,14 @@ def _sendable(request: Request) -> tuple[Request, int]:
     return msgspec.structs.replace(request, messages=tuple(messages)), total
 
 
-def _hung(call: _Call) -> CallTimeout:
+def _hung(call: Call) -> CallTimeout:
     return CallTimeout(f"attempt {call.attempts}: no reply from {call.model.name} in its time")
 
 
 def _finite(seconds: float) -> float | None:
     return None if math.isinf(seconds) else seconds
+
+
+def _amount(input_tokens: int, output: int, calls: int, price: Price | None) -> Amount:
+    cost = None if price is None else price.cost(Usage(input_tokens, output))
+    return Amount(input_tokens + output, cost, calls, output)

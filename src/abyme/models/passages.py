@@ -218,13 +218,12 @@ def _parts(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _rounded(units: Sequence[_Unit], first: int, last: int) -> tuple[int, int]:
-    """The stretch with the rest of the sentence that its last line begins, if that is near."""
+    """The stretch with the rest of a sentence that goes on, in small letters, on the next lines."""
     start = units[first].start
-    for number in range(last, min(last + 3, len(units))):
-        unit = units[number]
-        if not unit.text.strip() or unit.start + len(unit.text) - start > MOST_CHARS:
+    for unit in units[last + 1 : last + 3]:
+        broken_off = _SENTENCE_ENDS.search(units[last].text) is None
+        goes_on = unit.text.lstrip()[:1].islower()
+        if not (broken_off and goes_on) or unit.start + len(unit.text) - start > MOST_CHARS:
             break
-        last = number
-        if _SENTENCE_ENDS.search(unit.text):
-            break
+        last += 1
     return start, units[last].start + len(units[last].text)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import signal
 import socket
 import subprocess
 from typing import Any
@@ -14,16 +11,14 @@ import msgspec
 
 from abyme.context.documents import Data
 from abyme.errors import AbymeError, CallFailed, DataChanged, JournalError, SandboxError
-from abyme.inside.channel import EXIT_UNREACHABLE
 from abyme.inside.codec import Frame, FrameError
 from abyme.sandbox.base import Host
 from abyme.sandbox.channel import HUNG_UP, Channel
+from abyme.sandbox.child import CLOSED, ChildProcess, describe_exit
 from abyme.sandbox.clock import CellClock
 from abyme.types import CellError, CellResult, Ended, Finish, Quote, Variable
 
 MAX_CALLS_IN_FLIGHT = 20_000
-_RAW_CHARS = 4_000
-_CLOSED = "the cell closed the descriptor through which the REPL speaks to its host"
 _FATAL = (DataChanged, JournalError)
 """What ends the run rather than the call in which it came up."""
 
@@ -72,7 +67,6 @@ class Worker:
         host: Host,
         grace_seconds: float,
     ) -> None:
-        self._process = process
         self._hello = hello
         self._data = data
         self._host = host
@@ -86,17 +80,15 @@ class Worker:
         self._cell = 0
         self._calls: set[asyncio.Task[None]] = set()
         self._opened: set[int] = set()
-        self._raw = bytearray()
         self._fatal: AbymeError | None = None
         self.ended_how = ""
-        self._watch_output()
+        self._child = ChildProcess(process, lambda: self._on_end(HUNG_UP))
         self._channel = Channel(end, self._on_frame, self._on_end)
-        self._watch = self._watch_process()
 
     @property
     def pid(self) -> int:
         """The process id; also that of its process group."""
-        return self._process.pid
+        return self._child.pid
 
     @property
     def alive(self) -> bool:
@@ -112,7 +104,7 @@ class Worker:
             raise SandboxError(f"the worker did not start within {seconds:.0f} s") from None
         except SandboxError:
             await self._end()
-            last = self._raw.decode("utf-8", "replace").strip().rpartition("\n")[2]
+            last = self._child.output().strip().rpartition("\n")[2]
             raise SandboxError(f"the worker did not start: {self.ended_how}. {last}") from None
 
     async def run(self, cell: int, code: str, seconds: float) -> CellResult:
@@ -122,7 +114,7 @@ class Worker:
         that it used, ended the run.
         """
         self._cell = cell
-        self._raw.clear()
+        self._child.forget_output()
         self._done = self._loop.create_future()
         started, self._clock = self._loop.time(), CellClock(seconds, self._deadline)
         self._channel.send({"t": "run", "cell": cell, "code": code})
@@ -135,7 +127,7 @@ class Worker:
             await self._end()
             result = self._died(self._loop.time() - started)
         except asyncio.CancelledError:
-            self._interrupt()
+            self._child.interrupt()
             self._cancel_calls()
             raise
         finally:
@@ -291,12 +283,8 @@ class Worker:
     # -- deadlines and the end -----------------------------------------------------------------
 
     def _deadline(self) -> None:
-        self._interrupt()
+        self._child.interrupt()
         self._grace_timer = self._loop.call_later(self._grace, self._kill_stubborn)
-
-    def _interrupt(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(signal.SIGINT)
 
     def _kill_stubborn(self) -> None:
         self._on_end("it did not stop when interrupted at the cell's deadline, and was killed")
@@ -307,10 +295,10 @@ class Worker:
 
     def _on_end(self, reason: str) -> None:
         """The worker is gone or has to go; whoever waits for it is told why."""
-        self._unwatch()
+        self._child.unwatch()
         if not self.ended_how:
             if reason != HUNG_UP:  # else it may be exiting, and its own status says more
-                kill_group(self._process)
+                self._child.kill()
             self._fail(reason)
 
     def _fail(self, reason: str) -> None:
@@ -327,90 +315,14 @@ class Worker:
 
     async def _end(self) -> None:
         """Kill, reap, close every descriptor; say how it ended where it went by itself."""
-        self._unwatch()
         if self.ended_how == HUNG_UP:
             # The socket closes a moment before the process can be reaped.
-            status = await self._reap_within(1.0)
-            self.ended_how = _CLOSED if status is None else describe_exit(status)
-        kill_group(self._process)
-        await self._reap_within(None)
+            status = await self._child.reap(1.0)
+            self.ended_how = CLOSED if status is None else describe_exit(status)
+        await self._child.end()
         self._channel.close()
-        if self._process.stdout is not None and not self._process.stdout.closed:
-            self._read_output()
-            self._loop.remove_reader(self._process.stdout.fileno())
-            self._process.stdout.close()
         self.ended_how = self.ended_how or "it was closed"
 
-    def _unwatch(self) -> None:
-        if self._watch is not None:
-            self._loop.remove_reader(self._watch)
-            os.close(self._watch)
-            self._watch = None
-
-    async def _reap_within(self, seconds: float | None) -> int | None:
-        """The exit status once there is one; None where there is none within ``seconds``."""
-        pause, waited = 0.0005, 0.0
-        while (status := self._process.poll()) is None and (seconds is None or waited < seconds):
-            await asyncio.sleep(pause)
-            waited += pause
-            pause = min(pause * 2, 0.05)
-        return status
-
-    def _watch_process(self) -> int | None:
-        """Notice its end even where a child of the code still holds the socket open (Linux)."""
-        if not hasattr(os, "pidfd_open"):
-            return None
-        descriptor = os.pidfd_open(self._process.pid)
-        self._loop.add_reader(descriptor, self._on_end, HUNG_UP)
-        return descriptor
-
-    def _watch_output(self) -> None:
-        assert self._process.stdout is not None
-        os.set_blocking(self._process.stdout.fileno(), False)
-        self._loop.add_reader(self._process.stdout.fileno(), self._read_output)
-
-    def _read_output(self) -> None:
-        """Take what was written to descriptors 1 and 2 past Python; keep the beginning."""
-        assert self._process.stdout is not None
-        descriptor = self._process.stdout.fileno()
-        try:
-            data = os.read(descriptor, 1 << 16)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self._loop.remove_reader(descriptor)
-        self._raw += data[: max(0, _RAW_CHARS - len(self._raw))]
-
     def _raw_output(self) -> str:
-        if self._process.stdout is not None and not self._process.stdout.closed:
-            self._read_output()
-        if not self._raw:
-            return ""
-        text = self._raw.decode("utf-8", "replace")
-        return f"\n[written straight to descriptor 1 or 2:]\n{text}"
-
-
-def kill_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill a worker and everything that it started and left in its group."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-
-
-def describe_exit(status: int) -> str:
-    """How a process ended by itself, from ``Popen.returncode``."""
-    if status == EXIT_UNREACHABLE:
-        return _CLOSED
-    if status >= 0:
-        return f"its process ended with status {status}, as os._exit({status}) does"
-    try:
-        name = signal.Signals(-status).name
-    except ValueError:
-        name = f"signal {-status}"
-    hint = {
-        "SIGSEGV": ", a crash in native code",
-        "SIGKILL": ", as the system does when memory runs out",
-        "SIGBUS": ", as happens when a file shrinks while it is read",
-    }.get(name, "")
-    return f"its process was ended by {name}{hint}"
+        text = self._child.output()
+        return f"\n[written straight to descriptor 1 or 2:]\n{text}" if text else ""
