@@ -20,6 +20,7 @@ from abyme.events import CellEnded, CellStarted, Emit, WorkerEnded, WorkerRestor
 from abyme.journal.replay import Outcome
 from abyme.sandbox.base import Function, Repl, Sandbox
 from abyme.subcalls.router import Router
+from abyme.threads import in_thread
 from abyme.types import CellResult, Finish
 
 Recorded = Callable[[], Mapping[str, Outcome]]
@@ -134,7 +135,7 @@ class NodeRepl:
 
     async def _restore(self) -> WorkerRestored:
         """Put a fresh worker in the place of the dead one, and say what came back."""
-        recorded = await asyncio.to_thread(self._recorded)
+        recorded = await in_thread(self._recorded)
         repl = await self._fresh()
         again = [past for past in self._past if past.repeatable]
         differing: list[int] = []

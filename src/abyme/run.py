@@ -50,10 +50,12 @@ from abyme.repl import NodeRepl
 from abyme.sandbox.base import Sandbox
 from abyme.subcalls.router import Router
 from abyme.subcalls.tools import Tool
+from abyme.threads import in_thread
 from abyme.types import Answer, Finish, Quote, Status
 from abyme.version import __version__
 
 ROOT = "0"
+_LOADED_AT_ONCE = 200
 _HASHED_AT_ONCE = 64
 _CHARACTERS_A_TOKEN = 3
 """Cautious: what a sub-prompt of so many characters a token is, fits."""
@@ -99,6 +101,7 @@ class Run:
         self._interrupted = False
         self._work: asyncio.Task[Outcome] | None = None
         self._node: Node | None = None
+        self._hashed: set[int] = set()
         self._estimated: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._peak_bytes = 0
         self._cpu_seconds = 0.0
@@ -132,13 +135,12 @@ class Run:
                 raise
         except AbymeError as error:  # the journal, in the middle of telling something else
             outcome = Outcome(self._status(), self._draft(), str(error))
-        quotes = await asyncio.to_thread(_verified, data, outcome.finish.quotes)
-        return self._end(outcome, quotes)
+        return self._end(outcome, await self._proved(data, outcome.finish.quotes))
 
     async def _load(self) -> Data:
         spec = self._spec
         try:
-            data = await asyncio.to_thread(
+            data = await in_thread(
                 load, spec.context, folder=self._journal.data_folder, exclude=spec.exclude
             )
         except DataError:
@@ -147,6 +149,8 @@ class Run:
             shutil.rmtree(self._journal.folder, ignore_errors=True)
             raise
         for index, document in enumerate(data.documents):
+            if index % _LOADED_AT_ONCE == _LOADED_AT_ONCE - 1:
+                await asyncio.sleep(0)  # 20,000 documents take half a second: let others work
             self._emit(
                 DocumentLoaded(
                     index,
@@ -171,6 +175,7 @@ class Run:
             return await run_node(node)
         finally:
             self._stop.set()
+            looking.cancel()
             await asyncio.gather(looking, return_exceptions=True)
 
     def _root(self, data: Data) -> Node:
@@ -201,7 +206,7 @@ class Run:
         )
 
         async def introduce(status: TurnStatus) -> Opening:
-            description = await asyncio.to_thread(describe, data)
+            description = await in_thread(describe, data)
             self._estimated.set_result(description.estimated)
             return Opening(
                 question=spec.question,
@@ -227,16 +232,43 @@ class Run:
     async def _look_closer(self, data: Data, node: Node) -> None:
         """Behind the first request: exact sizes where they were estimated, and every hash."""
         if await self._estimated:
-            measures = await asyncio.to_thread(measure, data, self._stop.is_set)
+            measures = await in_thread(measure, data, self._stop.is_set)
             if measures is not None:
                 measured = DataMeasured(measures.characters, measures.lines, measures.longest_line)
                 self._emit(measured)
                 node.measured = measured
         for start in range(0, len(data.documents), _HASHED_AT_ONCE):
             some = data.documents[start : start + _HASHED_AT_ONCE]
-            hashes = await asyncio.to_thread(_hashes, some, self._stop.is_set)
+            hashes = await in_thread(_hashes, some, self._stop.is_set)
             for index, digest in enumerate(hashes, start):
-                self._emit(DocumentHashed(index, digest, data.documents[index].owned))
+                self._tell_hash(data, index, digest)
+
+    def _tell_hash(self, data: Data, index: int, digest: str) -> None:
+        self._hashed.add(index)
+        self._emit(DocumentHashed(index, digest, data.documents[index].owned))
+
+    async def _proved(self, data: Data, quotes: tuple[Quote, ...]) -> tuple[Quote, ...]:
+        """The quotes, each compared byte for byte with what the host itself reads.
+
+        The hash of every document that is quoted is in the journal before the answer is.
+        """
+        places = {document.name: index for index, document in enumerate(data.documents)}
+        checked: list[Quote] = []
+        for quote in quotes:
+            index = places.get(quote.document)
+            if index is None:
+                checked.append(quote)
+                continue
+            document = data.documents[index]
+            if index not in self._hashed:
+                for digest in await in_thread(_hashes, (document,), self._interrupted_now):
+                    with contextlib.suppress(JournalError):  # said in the answer's reason
+                        self._tell_hash(data, index, digest)
+            checked.append(await in_thread(_verify, document, quote))
+        return tuple(checked)
+
+    def _interrupted_now(self) -> bool:
+        return self._interrupted
 
     # -- the end -------------------------------------------------------------------------------
 
@@ -323,14 +355,8 @@ def _hashes(documents: tuple[Document, ...], should_stop: Callable[[], bool]) ->
     return digests
 
 
-def _verified(data: Data, quotes: tuple[Quote, ...]) -> tuple[Quote, ...]:
-    """The quotes, each compared byte for byte with what the host itself reads."""
-    by_name = {document.name: document for document in data.documents}
-    return tuple(_verify(by_name.get(quote.document), quote) for quote in quotes)
-
-
-def _verify(document: Document | None, quote: Quote) -> Quote:
-    if document is None or quote.start is None or quote.end is None:
+def _verify(document: Document, quote: Quote) -> Quote:
+    if quote.start is None or quote.end is None:
         return quote
     try:
         expected = quote.text.encode(document.encoding, document.errors)

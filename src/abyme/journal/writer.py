@@ -25,6 +25,7 @@ from abyme.journal.format import (
     encode_line,
     line_hash,
 )
+from abyme.threads import in_thread
 
 _SYNC_SECONDS = 0.1
 
@@ -98,7 +99,7 @@ class Journal:
             await self._syncing
         file, self._file = self._file, -1
         try:
-            await asyncio.to_thread(_sync, file)
+            await in_thread(_sync, file)
         finally:
             os.close(file)
 
@@ -146,8 +147,7 @@ class Journal:
     def _start_sync(self) -> None:
         self._sync_timer = None
         if self._syncing is None or self._syncing.done():
-            loop = asyncio.get_running_loop()
-            self._syncing = loop.run_in_executor(None, _sync, self._file)
+            self._syncing = asyncio.ensure_future(in_thread(_sync, self._file))
         else:
             self._sync_soon()
 

@@ -96,7 +96,7 @@ class Reader:
 
 def drive(messages: Sequence[Message]) -> str:
     """The root's next reply: a sentence and a cell, or plain text where no code is run."""
-    told = [message.text for message in messages if message.role == "user"]
+    told = [message.text for message in messages if message.role == "user"] or [""]
     if told[-1].startswith(_LAST_MESSAGE):
         return _from_what_was_printed(told[1:-1])
     question = _question(told[0])

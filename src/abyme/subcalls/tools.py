@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import keyword
 import typing
@@ -13,6 +12,7 @@ import msgspec
 
 from abyme.errors import CallFailed, ConfigError
 from abyme.sandbox.base import Function
+from abyme.threads import in_thread
 
 RESERVED = frozenset(
     {
@@ -65,7 +65,7 @@ class Tool:
             if inspect.iscoroutinefunction(self._function):
                 value = await self._function(*bound.args, **bound.kwargs)
             else:
-                value = await asyncio.to_thread(self._function, *bound.args, **bound.kwargs)
+                value = await in_thread(self._function, *bound.args, **bound.kwargs)
             return msgspec.to_builtins(value, str_keys=True)
         except Exception as error:
             message = f"{self.name} raised {type(error).__name__}: {error}"

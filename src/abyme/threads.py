@@ -1,0 +1,46 @@
+"""Blocking work beside the event loop, in threads that never keep the interpreter from ending."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """``function(*args, **kwargs)`` in a daemon thread of its own; its result or exception.
+
+    Not ``asyncio.to_thread``: its pool is small, so that long hashing or a tool that hangs would
+    keep other runs waiting, and the interpreter joins its threads before it ends. Cancelling the
+    coroutine leaves the thread to finish by itself.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def deliver(result: T | None, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)  # type: ignore[arg-type]
+
+    def work() -> None:
+        result: T | None = None
+        error: BaseException | None = None
+        try:
+            result = function(*args, **kwargs)
+        except StopIteration as stop:  # a future refuses it
+            error = RuntimeError(f"StopIteration: {stop}")
+        except BaseException as caught:
+            error = caught
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(deliver, result, error)
+
+    threading.Thread(target=work, name="abyme-work", daemon=True).start()
+    return await future
