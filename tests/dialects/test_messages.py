@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from abyme.dialects.base import Dialect, Opening, TurnReport, TurnStatus
 from abyme.dialects.cells import cells, parse, quietly
 from abyme.dialects.messages import Fenced, fenced, prompt, status_line
-from abyme.inside.shorten import shorten
 from abyme.events import DataMeasured, WorkerRestored
+from abyme.inside.shorten import shorten
 from abyme.sandbox.base import Function
 from abyme.types import CellError, CellResult, Variable
 from dialects.corpus import ran

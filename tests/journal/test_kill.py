@@ -12,7 +12,6 @@ from abyme.events import PASSING, Event, WorkerStarted
 from abyme.journal.reader import read
 from support.runs import cell, scripted_rlm
 
-
 REPLIES = (
     cell("r = llm_query_batched(['a', 'b'])\nn = note(1)\nimport time; time.sleep(0.02)"),
     cell("print(r[0])\nFINAL('held')"),

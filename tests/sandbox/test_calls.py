@@ -197,3 +197,11 @@ def test_quotes_are_found_in_the_data_or_refused(tmp_path: Path) -> None:
     raw = text.encode()
     assert quote.line == 2 and raw[quote.start : quote.end].decode() == "café opens at 9"
     assert bad.error is not None and "not found in the data" in bad.error.message
+
+
+def test_a_quoted_search_result_keeps_its_own_place(tmp_path: Path) -> None:
+    text = "the same\nother\nthe same\n" + "x\n" * 900 + "a needle here\n" + "the same\n"
+    code = "h = grep('the same')\nFINAL('x', quotes=[h[1], h[2], search('needle')[0]])"
+    finish = run_cell(tmp_path, code, context=text).finish
+    assert finish is not None
+    assert [quote.line for quote in finish.quotes][:2] == [3, 905]

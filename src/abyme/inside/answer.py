@@ -11,10 +11,12 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from .hits import Hit, Passage
+
 MAX_ANSWER = 16_000_000
 """Characters of the longest answer."""
 
-Locate = Callable[[str, "str | None"], "dict[str, Any] | None"]
+Locate = Callable[[str, "str | None", int], "dict[str, Any] | None"]
 
 
 def as_finish(value: Any, via: str, quotes: Iterable[Any] = ()) -> dict[str, Any]:
@@ -114,14 +116,16 @@ class Finishing:
 
         Raises ``ValueError`` where the data has no such passage: a quote is exact or it is none.
         """
-        document, text = None, quote
-        if isinstance(quote, tuple) and len(quote) == 2:
+        document, text, start = None, quote, 0
+        if isinstance(quote, Passage):
+            document, text, start = quote.document, quote.text, quote.start
+        elif isinstance(quote, Hit):
+            document, text, start = quote.document, quote.text, quote.start - len(quote.text)
+        elif isinstance(quote, tuple) and len(quote) == 2:
             document, text = quote
-        elif not isinstance(quote, str) and hasattr(quote, "text"):
-            document, text = getattr(quote, "document", None), quote.text
         if not isinstance(text, str) or not text:
             raise ValueError("a quote is a non-empty str copied from the data, or a search result")
-        place = self._locate(text, document)
+        place = self._locate(text, document, max(0, start))
         if place is None:
             raise ValueError(f"not found in the data, so it cannot be quoted: {text[:80]!r}")
         return {"text": text, **place}

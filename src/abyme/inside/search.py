@@ -65,34 +65,39 @@ class Finder:
                 return Hits(hits[:limit], looked_at, truncated=True)
         return Hits(hits, looked_at, truncated=False)
 
-    def locate(self, text: str, document: str | int | None = None) -> dict[str, Any] | None:
+    def locate(
+        self, text: str, document: str | int | None = None, start: int = 0
+    ) -> dict[str, Any] | None:
         """The first place where a quoted passage stands exactly, white space included; or None.
+
+        Looks from the character position ``start`` on, and where it is not there, everywhere.
 
         ``document`` (its index), ``start`` and ``end`` (bytes in the document as it lies on
         disk) and ``line`` (from 1). Looks in one document, by name or index, or in all.
         """
         for index in self._indices(document) if text else ():
-            if (place := self._place(text, index)) is not None:
-                start, end, line = place
-                return {"document": index, "start": start, "end": end, "line": line}
+            place = self._place(text, index, start) or self._place(text, index, 0)
+            if place is not None:
+                first, end, line = place
+                return {"document": index, "start": first, "end": end, "line": line}
         return None
 
-    def _place(self, text: str, index: int) -> tuple[int, int, int] | None:
+    def _place(self, text: str, index: int, start: int) -> tuple[int, int, int] | None:
         """First and last-plus-one byte, and line, of a text in one document."""
         decode = self._store.decoder(index)
         if decode.seekable:
             lazy = self._store.lazy(index)
-            span = lazy.span_bytes(text)
+            span = lazy.span_bytes(text, start)
             return None if span is None else (*span, lazy.line_at_byte(span[0]))
         data, origin = self._store.data(index), self._store.start(index)
         whole = decode.decode(data, origin, len(data))
-        if (at := whole.find(text)) < 0:
+        if (at := whole.find(text, start)) < 0:
             return None
-        start = origin + len(whole[:at].encode(decode.encoding, decode.errors))
-        end = start + len(text.encode(decode.encoding, decode.errors))
+        first = origin + len(whole[:at].encode(decode.encoding, decode.errors))
+        end = first + len(text.encode(decode.encoding, decode.errors))
         # A character that can be written in bytes of two lengths would have led astray.
-        same = decode.decode(data, start, end) == text
-        return (start, end, whole.count("\n", 0, at) + 1) if same else None
+        same = decode.decode(data, first, end) == text
+        return (first, end, whole.count("\n", 0, at) + 1) if same else None
 
     def _indices(self, documents: Which) -> list[int]:
         if documents is None:

@@ -168,12 +168,16 @@ class LazyText:
 
     # -- search ------------------------------------------------------------------------------
 
-    def span_bytes(self, text: str) -> tuple[int, int] | None:
-        """First and last-plus-one *byte*, in the document, of the first occurrence; or None."""
+    def span_bytes(self, text: str, start: int = 0) -> tuple[int, int] | None:
+        """First and last-plus-one *byte*, in the document, of the first occurrence; or None.
+
+        ``start``: the character position from which to look.
+        """
         if needle := self._blocks.decoder.needle(text):
-            at = self._find_bytes(needle, self._blocks.start, len(self._blocks.data))
+            low = self._blocks.byte_of(start) if start else self._blocks.start
+            at = self._find_bytes(needle, low, len(self._blocks.data))
             return (at, at + len(needle)) if at >= 0 else None
-        at = self.find(text)
+        at = self.find(text, start)
         if at < 0:
             return None
         return self._blocks.byte_of(at), self._blocks.byte_of(at + len(text))
