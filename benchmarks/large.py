@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
-from abyme.events import CellEnded, Event, WorkerStarted
 from benchmarks.endpoint import Endpoint
 from benchmarks.figures import Bench, Row, alternate, cell
 from benchmarks.floor import Client
 
 _MEGABYTES = 100
+_SCRIPT = Path(__file__).parent / "scripts" / "memory.py"
+_WHEN = ("before its text is named", "after len(context)")
 
-
-class _Resident(NamedTuple):
-    """Resident bytes: all of them, and those that belong to the process alone."""
-
-    all: int
-    anonymous: int
-
-
-class _Memory(NamedTuple):
-    """Of host and worker, before a cell names the text and after it has its length."""
-
-    host_before: _Resident
-    worker_before: _Resident
-    host_after: _Resident
-    worker_after: _Resident
+_Reading = dict[str, dict[str, int]]
+"""Bytes of each process by kind."""
 
 
 def large(bench: Bench) -> list[Row]:
@@ -82,48 +73,36 @@ async def _raw(endpoint: Endpoint, data: Path, body: dict[str, Any]) -> float:
 
 
 def _memory(bench: Bench, data: Path) -> list[Row]:
+    if not Path("/proc/self/status").exists():
+        return []
     small = bench.folder / "small.txt"
     small.write_text("a short text\n", encoding="ascii")
-    _watch(bench, small)  # so that what the first run alone allocates counts for none
-    base, large = _watch(bench, small), _watch(bench, data)
-    pairs = zip(_Memory._fields, large, base, strict=True)
+    base, large = _readings(bench, small), _readings(bench, data)
     return [
         Row(
-            f"  memory, {field.replace('_', ', ')} len(context)",
-            each.all,
-            than.all,
+            f"  memory of the {process}, {when}",
+            each[process]["all"],
+            than[process]["all"],
             unit="MB",
             compared="difference",
-            note=f"resident; {each.anonymous / 1e6:.1f} MB of it anonymous; floor: the same run "
-            "over a text of one line",
+            note=f"resident; {_anonymous(each, than, process):+.1f} MB of the difference is no "
+            "page of a file; floor: the same run over a text of one line",
         )
-        for field, each, than in pairs
+        for when, each, than in zip(_WHEN, large, base, strict=True)
+        for process in ("host", "worker")
     ]
 
 
-def _watch(bench: Bench, data: Path) -> _Memory:
+def _anonymous(each: _Reading, than: _Reading, process: str) -> float:
+    return (each[process]["anonymous"] - than[process]["anonymous"]) / 1e6
+
+
+def _readings(bench: Bench, data: Path) -> list[_Reading]:
+    """From a fresh process, whose heap no other benchmark has stretched."""
     bench.endpoint.play([cell("1"), cell("len(context)"), cell('FINAL("done")')])
-    worker = 0
-    seen: list[_Resident] = []
-
-    def listen(event: Event) -> None:
-        nonlocal worker
-        if isinstance(event, WorkerStarted):
-            worker = event.pid
-        elif isinstance(event, CellEnded) and len(seen) < len(_Memory._fields):
-            seen.extend((_resident("self"), _resident(worker)))
-
-    answer = bench.rlm().start("Who slept?", data, listen).future.result()
-    assert answer.status == "complete", answer.reason
-    return _Memory(*seen)
-
-
-def _resident(process: int | str) -> _Resident:
-    """Linux only; zeros elsewhere."""
-    try:
-        status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
-    except OSError:
-        return _Resident(0, 0)
-    fields = dict(line.split(":", 1) for line in status.splitlines())
-    every, anonymous = (int(fields[name].split()[0]) * 1024 for name in ("VmRSS", "RssAnon"))
-    return _Resident(every, anonymous)
+    command = [sys.executable, str(_SCRIPT), bench.endpoint.url, str(data)]
+    done = subprocess.run(
+        [*command, str(bench.folder / "runs")], check=True, stdout=subprocess.PIPE
+    )
+    readings: list[_Reading] = json.loads(done.stdout)
+    return readings
