@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from abyme import DataError, Limits
+from abyme import RLM, DataError, Limits
 from abyme.errors import AuthError, EndpointError
 from abyme.events import (
     CallEnded,
@@ -22,6 +22,7 @@ from abyme.events import (
     RunEnded,
 )
 from support.runs import ask, cell, events_of, of_kind, scripted_rlm, told
+from support.stub import Status, Stub
 
 
 def test_two_turns_and_a_sub_call(runs: Path) -> None:
@@ -291,3 +292,26 @@ def test_lone_surrogates_live_in_the_repl_and_not_in_requests(runs: Path) -> Non
     assert asked == ["say \ufffd"]
     calls = of_kind(events_of(runs, answer), CallEnded)
     assert all(not call.error for call in calls)
+
+
+def test_a_conversation_that_outgrows_the_window_is_answered_from_its_ends(runs: Path) -> None:
+    def script(request: Any) -> Any:
+        if sum(len(message["content"]) for message in request.messages) > 30_000:
+            return Status(400, {"error": {"code": "context_length_exceeded"}})
+        if "No code will be run" in request.prompt:
+            return f"answered over {len(request.messages)} messages"
+        return cell("print('y' * 6000)")
+
+    with Stub(script) as stub:
+        answer = RLM("m", base_url=stub.url, runs=runs).completion("q", "text")
+    assert answer.status == "partial" and answer.text.startswith("answered over ")
+    assert "window" in answer.reason
+    assert [event.limit for event in of_kind(events_of(runs, answer), LimitReached)] == ["window"]
+
+
+def test_a_prompt_that_is_refused_by_the_estimate_never_goes_out(runs: Path) -> None:
+    with Stub(lambda request: cell("FINAL(1)")) as stub:
+        small = RLM("m", base_url=stub.url, runs=runs)
+        answer = small.completion("why? " * 60_000, "text")
+        assert (answer.status, len(stub.requests)) == ("failed", 0)
+    assert "characters" in answer.reason and "window" not in answer.text

@@ -121,7 +121,7 @@ async def take_turns(node: Node) -> Outcome:
     silent = 0
     while True:
         turn = node.account.start_turn()
-        reply = await ask(node, "root", f"{node.node}/turn{turn}")
+        reply = await ask(node, "root", f"{node.node}/turn{turn}", node.history)
         codes = node.dialect.cells(reply.text)
         if codes:
             silent = 0
@@ -141,13 +141,13 @@ async def take_turns(node: Node) -> Outcome:
         node.add("user", told)
 
 
-async def ask(node: Node, kind: CallKind, key: str) -> Reply:
-    """One reply of the node's model, added to the history.
+async def ask(node: Node, kind: CallKind, key: str, messages: list[Message]) -> Reply:
+    """One reply of the node's model to ``messages``, added to the history.
 
     What the last call would cost is kept back first, so that no other call can spend it.
     """
     final = kind == "final"
-    request = Request(tuple(node.history), max_tokens=FINAL_TOKENS if final else None)
+    request = Request(tuple(messages), max_tokens=FINAL_TOKENS if final else None)
     if not final:
         node.account.hold(node.caller.amount(node.model, request, FINAL_TOKENS))
     reply = await node.caller.call(
@@ -246,12 +246,13 @@ async def conclude(node: Node, ended_by: AbymeError) -> Outcome:
 
 async def last_answer(node: Node, ended_by: AbymeError) -> Finish | None:
     """The answer of the reserved last call; None where even that cannot be had."""
-    if isinstance(ended_by, WindowExceeded):
-        node.history = without_middle(node.history, node.model.window)
     node.add("user", node.dialect.final_request(str(ended_by), node.question))
+    messages = node.history
+    if isinstance(ended_by, WindowExceeded):
+        messages = without_middle(messages, node.model.window)
     try:
         async with asyncio.timeout(_finite(node.account.seconds_left(final=True))):
-            reply = await ask(node, "final", f"{node.node}/final")
+            reply = await ask(node, "final", f"{node.node}/final", messages)
     except (ModelError, BudgetExceeded, TimeoutError):
         return None
     return await prose_answer(node, reply.text) or Finish(reply.text, reply.text, "final")
