@@ -8,7 +8,6 @@ meanings; it demonstrates the engine and makes nothing up.
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Sequence
 from functools import cache
@@ -17,6 +16,7 @@ from string import Template
 
 from abyme.models.base import OnText, Request
 from abyme.models.passages import Query, search_text
+from abyme.threads import in_thread
 from abyme.types import Message, Reply, Usage
 
 NOTHING = "NOTHING"
@@ -76,7 +76,7 @@ class Reader:
         """The next step of the conversation, or the answer to a prompt; it never fails."""
         answer = drive if request.purpose == "root" else read
         if request.characters > _IN_A_THREAD:
-            text = await asyncio.to_thread(answer, request.messages)
+            text = await in_thread(answer, request.messages)
         else:
             text = answer(request.messages)
         most = len(text) if request.max_tokens is None else 4 * request.max_tokens
