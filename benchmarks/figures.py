@@ -55,7 +55,8 @@ class Row:
     def _compared(self, value: float) -> str:
         if self.compared == "ratio":
             return f"{value:.2f} ×"
-        return f"{'+' if self.compared == 'difference' else ''}{self._shown(value)}"
+        sign = "+" if self.compared == "difference" and value >= 0 else ""
+        return sign + self._shown(value)
 
     def _shown(self, value: float) -> str:
         if self.unit == "MB":

@@ -27,10 +27,7 @@ class Client:
 
     async def ask(self, body: dict[str, Any]) -> str:
         """Send one chat request; the text of its reply."""
-        return await self.send(json.dumps(body).encode())
-
-    async def send(self, data: bytes) -> str:
-        """The same, of a request that is encoded already."""
+        data = json.dumps(body).encode()
         self._writer.write(
             b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\n"
             b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(data) + data

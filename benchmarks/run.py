@@ -22,9 +22,9 @@ if not __package__:  # run as a file: the folder above is where `benchmarks` is 
 
 from abyme import __version__
 from benchmarks.calls import batch, sequential
-from benchmarks.codecs import codecs
 from benchmarks.endpoint import Endpoint
 from benchmarks.figures import Bench, Row, table
+from benchmarks.frames import frames
 from benchmarks.large import large
 from benchmarks.parts import parts
 from benchmarks.start import start
@@ -39,7 +39,7 @@ ALL: dict[str, Callable[[Bench], list[Row]]] = {
     "batch": batch,
     "large": large,
     "parts": parts,
-    "codecs": codecs,
+    "frames": frames,
 }
 
 

@@ -252,7 +252,10 @@ def test_a_forked_child_gets_an_engine_of_its_own(tmp_path: Path) -> None:
 def test_limits_bind_over_http_too(runs: Path) -> None:
     def script(request: Any) -> Any:
         if "Question:" in request.prompt:
-            return cell("r = llm_query_batched(['x' * 400] * 50)\nprint(len(r.failed))")
+            return cell(
+                "from concurrent.futures import ThreadPoolExecutor\n"
+                "with ThreadPoolExecutor(50) as pool: list(pool.map(llm_query, ['x' * 400] * 50))"
+            )
         return "sub reply"
 
     with Stub(script) as stub:

@@ -65,7 +65,7 @@ def test_a_cell_that_the_deadline_ended_is_not_re_run_and_its_names_are_lost(run
     answer = ask(runs, replies, limits=Limits(cell_seconds=0.5, max_seconds=60))
     assert answer.value == 1
     messages = told(events_of(runs, answer))
-    assert "interrupted at its deadline" in messages[2]
+    assert "stopped at its time limit" in messages[2]
     assert "2" in messages[3], "interrupted: the state was still there"
     assert "Lost: half, os, time" in messages[4]
     assert "did not do the same the second time: 3" in messages[4]

@@ -30,6 +30,16 @@ from __future__ import annotations
 class AbymeError(Exception):
     """Base of all errors raised by Abyme. ``str(error)`` is one line: what, and what to do."""
 
+    @property
+    def for_code(self) -> str:
+        """What code in the REPL is told: without advice that only the user can follow."""
+        return str(self)
+
+    @property
+    def kind(self) -> str:
+        """The name of the exception that code in the REPL sees."""
+        return type(self).__name__
+
 
 class ConfigError(AbymeError):
     """The run cannot start as asked: arguments, model name, key or limits are wrong."""
@@ -100,8 +110,14 @@ class BudgetExceeded(AbymeError):
     """A limit of the run would be passed. ``limit`` is the field of ``Limits`` that binds."""
 
     def __init__(self, limit: str, message: str) -> None:
-        super().__init__(message)
+        super().__init__(f"{message}; raise it with --{limit.replace('_', '-')}")
         self.limit = limit
+        self._message = message
+
+    @property
+    def for_code(self) -> str:
+        """The message without the advice to raise the limit."""
+        return self._message
 
 
 class CallFailed(AbymeError):
@@ -109,7 +125,12 @@ class CallFailed(AbymeError):
 
     def __init__(self, message: str, kind: str = "CallError") -> None:
         super().__init__(message)
-        self.kind = kind
+        self._kind = kind
+
+    @property
+    def kind(self) -> str:
+        """The name of the exception that code in the REPL sees."""
+        return self._kind
 
 
 class SandboxError(AbymeError):

@@ -281,8 +281,7 @@ class Account:
                 kept = "" if final else f", {_kept(most):g} s are kept for the final answer"
                 raise BudgetExceeded(
                     "max_seconds",
-                    f"max_seconds: {account.seconds:.0f} of {most:g} s are used{kept}; "
-                    "raise it with --max-seconds",
+                    f"max_seconds: {account.seconds:.0f} of {most:g} s are used{kept}",
                 )
 
     def check(self) -> None:
@@ -292,7 +291,7 @@ class Account:
         if self._turns >= most:
             raise BudgetExceeded(
                 "max_turns",
-                f"max_turns: {self._turns} of {most} turns are used; raise it with --max-turns",
+                f"max_turns: {self._turns} of {most} turns are used",
             )
 
     def start_turn(self) -> int:
@@ -349,7 +348,7 @@ class Account:
             parts.append(f"{show(self._held[kind])} kept for the final answer")
         if ask > 1:
             parts.append(f"this call may need {show(ask)}")
-        line = f"max_{name}: {', '.join(parts)}; raise it with --max-{name}"
+        line = f"max_{name}: {', '.join(parts)}"
         return BudgetExceeded(f"max_{name}", line)
 
 

@@ -7,13 +7,13 @@ REPL. :func:`take_turns` is the whole method; :func:`run_node` adds that there i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Literal
 
 import msgspec
 
 from abyme.dialects.base import Dialect, Opening, TurnReport, TurnStatus
-from abyme.dialects.finish import Accepted, FinishRule, Held, Rejected, Verdict
+from abyme.dialects.finish import Accepted, FinishRule, Held, ProseFinish, Rejected, Verdict
 from abyme.errors import AbymeError, BudgetExceeded, ModelError, WindowExceeded
 from abyme.events import (
     CallKind,
@@ -62,6 +62,7 @@ class Node:
         caller: Caller,
         account: Account,
         emit: Emit,
+        priced: bool = True,
         on_text: Callable[[str], OnText] | None = None,
     ) -> None:
         self.node = node
@@ -73,6 +74,7 @@ class Node:
         self.caller = caller
         self.account = account
         self.emit = emit
+        self.priced = priced
         self.on_text = on_text
         self.history: list[Message] = []
         self.rule = FinishRule()
@@ -94,7 +96,7 @@ class Node:
 
     def status(self) -> TurnStatus:
         """What the status line of the next message says."""
-        return turn_status(self.account.snapshot())
+        return turn_status(self.account.snapshot(), priced=self.priced)
 
 
 async def run_node(node: Node) -> Outcome:
@@ -122,7 +124,7 @@ async def take_turns(node: Node) -> Outcome:
     while True:
         turn = node.account.start_turn()
         reply = await ask(node, "root", f"{node.node}/turn{turn}", node.history)
-        codes = node.dialect.cells(reply.text)
+        codes = node.dialect.cells(reply.text, cut=reply.cut)
         if codes:
             silent = 0
             ran = await node.repl.run_cells(turn, codes)
@@ -147,7 +149,7 @@ async def ask(node: Node, kind: CallKind, key: str, messages: list[Message]) -> 
     What the last call would cost is kept back first, so that no other call can spend it.
     """
     final = kind == "final"
-    request = Request(tuple(messages), max_tokens=FINAL_TOKENS if final else None)
+    request = Request(merged(messages), max_tokens=FINAL_TOKENS if final else None)
     if not final:
         node.account.hold(node.caller.amount(node.model, request, FINAL_TOKENS))
     reply = await node.caller.call(
@@ -163,6 +165,20 @@ async def ask(node: Node, kind: CallKind, key: str, messages: list[Message]) -> 
     node.replied = True
     node.add("assistant", reply.text)
     return reply
+
+
+def merged(messages: list[Message]) -> tuple[Message, ...]:
+    """The messages with neighbours of one role as one: strict chat templates want them to change.
+
+    Only the last request has such neighbours, so the prefix that providers cache stays the same.
+    """
+    kept: list[Message] = []
+    for message in messages:
+        if kept and kept[-1].role == message.role:
+            kept[-1] = Message(message.role, f"{kept[-1].text}\n\n{message.text}")
+        else:
+            kept.append(message)
+    return tuple(kept)
 
 
 def judge(
@@ -182,15 +198,13 @@ def judge(
 async def hear(node: Node, reply: Reply) -> Verdict | None:
     """An answer given as prose, in a reply without code."""
     node.said = Finish(reply.text, reply.text, "draft")
-    finish = await prose_answer(node, reply.text)
+    said = node.dialect.prose_finish(reply.text)
+    finish = None if said is None else await value_of(node, said)
     return None if finish is None else node.rule.judge((), (), finish)
 
 
-async def prose_answer(node: Node, text: str) -> Finish | None:
-    """``FINAL(...)`` or ``FINAL_VAR(...)`` in ``text``; a variable only where it exists."""
-    said = node.dialect.prose_finish(text)
-    if said is None:
-        return None
+async def value_of(node: Node, said: ProseFinish) -> Finish | None:
+    """What ``FINAL(...)`` or ``FINAL_VAR(...)`` hands over; a variable only where it exists."""
     if said.variable:
         return await node.repl.look(said.variable)
     return Finish(said.value, said.text, said.via)
@@ -198,13 +212,26 @@ async def prose_answer(node: Node, text: str) -> Finish | None:
 
 def remind(node: Node, reply: Reply, silent: int) -> str:
     """The message after a reply without code that was no answer either."""
+    notes = list(cut_notes(node, reply))
     said = node.dialect.prose_finish(reply.text)
-    if said is None or not said.variable:
+    if said is not None and said.variable:
+        said_so = f"{said.via}({said.text}) is no answer"
+        notes.append(f"{said_so}: the REPL has no variable {said.variable!r}.")
+    if not notes:
         return node.dialect.reminder(silent, node.question, node.status())
-    note = f"{said.via}({said.text}) is no answer: the REPL has no variable {said.variable!r}."
+    status = node.status()
     return node.dialect.turn_message(
-        TurnReport(question=node.question, status=node.status(), cells=0, results=(), note=note)
+        TurnReport(question=node.question, status=status, cells=0, results=(), notes=tuple(notes))
     )
+
+
+def cut_notes(node: Node, reply: Reply) -> Iterator[str]:
+    """What to say of a reply that ended at its token limit."""
+    if reply.cut:
+        yield (
+            f"Your reply was cut at its limit of about {node.model.max_output:,} tokens; a block "
+            "that it left open was not run. Keep replies shorter."
+        )
 
 
 def report(
@@ -212,15 +239,16 @@ def report(
 ) -> str:
     """The message that ends the turn: what came of the cells, the question, the status."""
     measured, node.measured = node.measured, None
-    notes = [note for result in ran.results for note in result.notes]
-    if reply.cut:
-        notes.append("Your reply was cut at its token limit: keep replies shorter.")
+    notes = list(cut_notes(node, reply))
+    if node.dialect.prose_finish(reply.text) is not None:
+        notes.append("FINAL outside a block is no answer beside code: call it in a block.")
     return node.dialect.turn_message(
         TurnReport(
             question=node.question,
             status=node.status(),
             cells=len(codes),
             results=ran.results,
+            first=ran.first,
             note=verdict.message if isinstance(verdict, Held | Rejected) else "",
             measured=measured,
             restored=ran.restored,
@@ -246,7 +274,8 @@ async def conclude(node: Node, ended_by: AbymeError) -> Outcome:
 
 async def last_answer(node: Node, ended_by: AbymeError) -> Finish | None:
     """The answer of the reserved last call; None where even that cannot be had."""
-    node.add("user", node.dialect.final_request(str(ended_by), node.question))
+    best = node.draft.text
+    node.add("user", node.dialect.final_request(ended_by.for_code, node.question, best))
     messages = node.history
     if isinstance(ended_by, WindowExceeded):
         messages = without_middle(messages, node.model.window)
@@ -255,7 +284,10 @@ async def last_answer(node: Node, ended_by: AbymeError) -> Finish | None:
             reply = await ask(node, "final", f"{node.node}/final", messages)
     except (ModelError, BudgetExceeded, TimeoutError):
         return None
-    return await prose_answer(node, reply.text) or Finish(reply.text, reply.text, "final")
+    said = node.dialect.final_answer(reply.text)
+    if said is None:
+        return Finish(reply.text, reply.text, "final")
+    return await value_of(node, said) or (node.draft if node.draft.text else None)
 
 
 def without_middle(history: list[Message], window: int) -> list[Message]:
@@ -271,8 +303,11 @@ def without_middle(history: list[Message], window: int) -> list[Message]:
     return opening + kept
 
 
-def turn_status(budget: dict[str, Any]) -> TurnStatus:
-    """The status line's figures, of :meth:`abyme.ledger.Account.snapshot`."""
+def turn_status(budget: dict[str, Any], *, priced: bool) -> TurnStatus:
+    """The status line's figures, of :meth:`abyme.ledger.Account.snapshot`.
+
+    Where a price is not known, nothing is said of dollars: their limit cannot bind.
+    """
     turns, seconds, calls, cost = (budget[kind] for kind in ("turns", "seconds", "calls", "cost"))
     return TurnStatus(
         turn=turns["used"] + 1,
@@ -281,16 +316,17 @@ def turn_status(budget: dict[str, Any]) -> TurnStatus:
         seconds_left=seconds["left"],
         calls_used=calls["used"],
         calls_left=calls["left"],
-        cost_used=cost["used"],
+        cost_used=cost["used"] if priced else None,
         cost_left=cost["left"],
     )
 
 
 def _time_is_up(node: Node) -> BudgetExceeded:
-    most = node.account.limits.max_seconds
-    return BudgetExceeded(
-        "max_seconds", f"max_seconds: the {most:g} s of this run are used; raise --max-seconds"
-    )
+    try:
+        node.account.check_time()
+    except BudgetExceeded as error:
+        return error
+    return BudgetExceeded("max_seconds", "max_seconds: the time of this run is used")
 
 
 def _finite(seconds: float) -> float | None:

@@ -42,6 +42,8 @@ class CellsRun(msgspec.Struct, frozen=True):
     """What became of the cells of one reply, and of the worker if it had to be replaced."""
 
     results: tuple[CellResult, ...]
+    first: int
+    """The number of the first of them, counted over the whole node."""
     restored: WorkerRestored | None = None
 
 
@@ -98,6 +100,7 @@ class NodeRepl:
         """
         results: list[CellResult] = []
         restored: WorkerRestored | None = None
+        first = len(self._past) + 1
         for code in codes:
             cell = len(self._past) + 1
             self._emit(CellStarted(self._node, turn, cell, code))
@@ -110,7 +113,7 @@ class NodeRepl:
                 restored = await self._restore()
             if not result.ok:
                 break
-        return CellsRun(tuple(results), restored)
+        return CellsRun(tuple(results), first, restored)
 
     async def look(self, name: str) -> Finish | None:
         """The variable ``name`` as an answer; None where there is none."""

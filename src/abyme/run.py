@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import platform
 import shutil
 import threading
@@ -33,6 +34,7 @@ from abyme.events import (
     RunEnded,
     RunStarted,
     TextAdded,
+    TurnEnded,
 )
 from abyme.journal.reader import read
 from abyme.journal.replay import Outcome as CallOutcome
@@ -54,11 +56,11 @@ from abyme.threads import in_thread
 from abyme.types import Answer, Finish, Quote, Status
 from abyme.version import __version__
 
+_log = logging.getLogger("abyme")
+
 ROOT = "0"
 _LOADED_AT_ONCE = 200
 _HASHED_AT_ONCE = 64
-_CHARACTERS_A_TOKEN = 3
-"""Cautious: what a sub-prompt of so many characters a token is, fits."""
 
 
 class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,6 +105,7 @@ class Run:
         self._node: Node | None = None
         self._hashed: set[int] = set()
         self._estimated: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._turns = 0
         self._peak_bytes = 0
         self._cpu_seconds = 0.0
 
@@ -135,6 +138,10 @@ class Run:
                 raise
         except AbymeError as error:  # the journal, in the middle of telling something else
             outcome = Outcome(self._status(), self._draft(), str(error))
+        except Exception as error:  # a fault of ours: what was paid for is handed over all the same
+            _log.exception("run %s", self._journal.run)
+            reason = f"a fault in Abyme itself: {type(error).__name__}: {error}"
+            outcome = Outcome(self._status(), self._draft(), reason)
         return self._end(outcome, await self._proved(data, outcome.finish.quotes))
 
     async def _load(self) -> Data:
@@ -192,7 +199,9 @@ class Run:
             spec.sub_model.name: spec.sub_model,
             spec.model.name: spec.model,
         }
-        router = Router(ROOT, caller, self._account, offered, spec.tools, self._emit)
+        router = Router(
+            ROOT, caller, self._account, offered, spec.tools, self._emit, self._listener is not None
+        )
         functions = tuple(tool.description for tool in spec.tools.values())
         repl = NodeRepl(
             ROOT,
@@ -212,7 +221,9 @@ class Run:
                 question=spec.question,
                 description=description.render(),
                 status=status,
-                sub_window_chars=sub_prompt_characters(spec.sub_model),
+                sub_window_chars=self._sub_prompt_characters(),
+                cell_seconds=spec.limits.cell_seconds,
+                models=tuple(dict.fromkeys((spec.sub_model.name, spec.model.name))),
                 tools=functions,
             )
 
@@ -226,6 +237,7 @@ class Run:
             caller=caller,
             account=self._account,
             emit=self._emit,
+            priced=self._priced(),
             on_text=self._on_text if self._listener and spec.stream_text else None,
         )
 
@@ -288,7 +300,7 @@ class Run:
             usage=self._account.usage,
             cost=self._account.cost,
             seconds=round(self._account.seconds, 6),
-            turns=self._account.turns,
+            turns=self._turns,
             peak_bytes=self._peak_bytes,
             cpu_seconds=round(self._cpu_seconds, 6),
             run=self._journal.run,
@@ -303,6 +315,7 @@ class Run:
     def _emit(self, event: Event) -> None:
         """Journal first; then whoever listens. A listener that raises is not heard again."""
         self._journal.append(event)
+        self._turns += isinstance(event, TurnEnded)
         if isinstance(event, CellEnded):
             self._peak_bytes = max(self._peak_bytes, event.result.peak_bytes)
             self._cpu_seconds += event.result.cpu_seconds
@@ -331,14 +344,18 @@ class Run:
             limits=msgspec.to_builtins(spec.limits),
             tools=tuple(spec.tools),
             python=platform.python_version(),
-            priced=None not in (price_of_model(spec.model), price_of_model(spec.sub_model)),
+            priced=self._priced(),
         )
 
+    def _priced(self) -> bool:
+        models = (self._spec.model, self._spec.sub_model)
+        return None not in map(price_of_model, models)
 
-def sub_prompt_characters(model: Model) -> int:
-    """Characters that surely fit one prompt of ``model`` beside its reply, in round numbers."""
-    tokens = max(1_000, model.window - model.max_output)
-    return max(1_000, tokens * _CHARACTERS_A_TOKEN // 1_000 * 1_000)
+    def _sub_prompt_characters(self) -> int:
+        """Characters that fit one prompt of the sub-model, in round numbers."""
+        model = self._spec.sub_model
+        fits = self._shared.estimator.fits(model.name, model.window, model.max_output)
+        return max(1_000, fits // 1_000 * 1_000)
 
 
 def _hashes(documents: tuple[Document, ...], should_stop: Callable[[], bool]) -> list[str]:

@@ -95,6 +95,13 @@ class CellError(msgspec.Struct, frozen=True):
     traceback: str
 
 
+class FailedCall(msgspec.Struct, frozen=True):
+    """A sub-call that failed: why, and its place in its batch (None outside of a batch)."""
+
+    error: str
+    index: int | None = None
+
+
 class CellResult(msgspec.Struct, frozen=True):
     """What became of one cell.
 
@@ -114,8 +121,7 @@ class CellResult(msgspec.Struct, frozen=True):
     """``answer["content"]`` where it is set but not ready."""
     calls: int = 0
     """Sub-calls it made (each item of a batch counts)."""
-    failed_calls: tuple[str, ...] = ()
-    """One line for each sub-call that failed."""
+    failed_calls: tuple[FailedCall, ...] = ()
     notes: tuple[str, ...] = ()
     """What else the model should know of it, one line each."""
     seconds: float = 0.0

@@ -238,7 +238,7 @@ def test_a_reply_cut_at_the_limit_is_said_to_the_model(runs: Path, data: Path) -
     with Stub(script) as stub:
         done = abyme("ask", "q", data, "--model", "m", "--base-url", stub.url, "-q", runs=runs)
         assert done.stdout == "2\n"
-        assert "cut at its token limit" in stub.requests[1].prompt
+        assert "cut at its limit of about" in stub.requests[1].prompt
 
 
 def test_a_run_over_http_with_429_and_500_on_the_way(runs: Path, data: Path) -> None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from abyme.types import CellError, CellResult, Ended
+from abyme.types import CellError, CellResult, Ended, FailedCall
 
 GITHUB = "https://github.com/"
 
 
 def ran(
-    output: str = "", *, calls: int = 0, ended: Ended = "done", failed: tuple[str, ...] = ()
+    output: str = "", *, calls: int = 0, ended: Ended = "done", failed: tuple[FailedCall, ...] = ()
 ) -> CellResult:
     """A cell's result as the worker would report it."""
     error = CellError("ValueError", "no", "ValueError: no") if ended == "raised" else None

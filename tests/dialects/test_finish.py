@@ -12,7 +12,7 @@ from abyme.dialects.finish import (
     literal_argument,
     prose_finish,
 )
-from abyme.types import CellResult, Finish
+from abyme.types import CellResult, FailedCall, Finish
 from dialects.corpus import ran
 
 TYPED = [
@@ -144,7 +144,7 @@ def test_each_new_literal_beside_new_output_is_held() -> None:
 
 
 def test_sub_calls_are_output_too_even_where_they_failed() -> None:
-    result = ran(calls=2, failed=("#1: timeout",))
+    result = ran(calls=2, failed=(FailedCall("timeout"),))
     assert isinstance(judge(FinishRule(), "f(); FINAL('a')", "a", result), Held)
 
 

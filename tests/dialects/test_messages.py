@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from abyme.dialects.base import Dialect, Opening, TurnReport, TurnStatus
 from abyme.dialects.cells import cells, parse, quietly
-from abyme.dialects.messages import Fenced, fenced, prompt, status_line
+from abyme.dialects.messages import Fenced, fenced, prompt
+from abyme.dialects.status import status_line
 from abyme.events import DataMeasured, WorkerRestored
 from abyme.inside.shorten import shorten
 from abyme.sandbox.base import Function
-from abyme.types import CellError, CellResult, Variable
+from abyme.types import CellError, CellResult, FailedCall, Variable
 from dialects.corpus import ran
 
 DIALECT: Dialect = Fenced()
@@ -22,9 +23,10 @@ STATUS = TurnStatus(
     turn=4, max_turns=30, seconds_used=41.7, seconds_left=1759, calls_used=12, calls_left=988
 )
 PROMPTS = {
-    "root": {"max_turns", "output_chars", "sub_chars", "recursion", "tools"},
+    "root": {"max_turns", "output_chars", "sub_chars", "recursion", "tools"}
+    | {"cell_seconds", "model", "models"},
     "reminder": {"count", "most"},
-    "final": {"reason", "question"},
+    "final": {"reason", "question", "draft"},
 }
 
 
@@ -98,7 +100,7 @@ def test_recursion_is_said() -> None:
     "name",
     [
         *("llm_query", "llm_query_batched", "allm_query", "rlm_query", "rlm_query_batched"),
-        *("budget", "SHOW_VARS", "search", "grep", "context.names", "CallError", "Failed"),
+        *("budget", "SHOW_VARS", "search", "grep", "documents=", "CallError", "Failed"),
         *("results.failed", "FINAL", "FINAL_VAR", "SUBMIT", 'answer["ready"] = True', "quotes="),
     ],
 )
@@ -110,9 +112,9 @@ def test_the_prompt_names_what_the_repl_offers(name: str) -> None:
 
 
 def test_the_status_line() -> None:
-    assert status_line(STATUS, 3, ["#2: timeout"]) == (
+    assert status_line(STATUS, 3, [FailedCall("timeout", 2)]) == (
         "turn 4 of 30 · 41 s used, 29 min left · 12 calls used, 988 left · "
-        "sub-calls this turn: 1 of 3 failed (#2: timeout) · recursion off"
+        "sub-calls this turn: 1 of 3 failed ([2]) · recursion off"
     )
 
 
@@ -125,10 +127,10 @@ def test_the_status_line_without_limits_and_with_cost() -> None:
 
 
 def test_the_status_line_stays_short() -> None:
-    line = status_line(STATUS, 1000, ["x\n" * 9999] * 900)
+    line = status_line(STATUS, 1000, [FailedCall("x\n" * 9999, n) for n in range(900)])
     assert len(line) < 400
     assert "\n" not in line
-    assert "897 more" in line
+    assert "888 more" in line
 
 
 # -------------------------------------------------- a turn
@@ -136,8 +138,8 @@ def test_the_status_line_stays_short() -> None:
 
 def test_output_no_output_and_the_question() -> None:
     text = DIALECT.turn_message(report(ran("41\n"), ran()))
-    assert "Cell 1 of 2 ran.\nOutput (3 characters):\n```\n41\n" in text
-    assert "Cell 2 of 2 ran.\n(no output)" in text
+    assert "Cell 1 ran.\nOutput (3 characters):\n```\n41\n" in text
+    assert "Cell 2 ran.\n(no output)" in text
     assert text.index("(no output)") < text.index("How many?") < text.index("turn 4 of 30")
     assert text.splitlines()[-1].startswith("turn 4 of 30")
 
@@ -146,12 +148,12 @@ def test_a_raising_cell_shows_its_traceback_and_what_did_not_run() -> None:
     error = CellError("KeyError", "'x'", "Traceback …\nKeyError: 'x'")
     text = DIALECT.turn_message(report(CellResult("raised", error=error), cells=3))
     assert "KeyError: 'x'" in text
-    assert "Cells 2 to 3 were not run, because cell 1 did not end well." in text
+    assert "The 2 cells after it were not run." in text
 
 
 @pytest.mark.parametrize(
     ("ended", "said"),
-    [("exited", "sys.exit()"), ("interrupted", "deadline"), ("died", "killed the worker")],
+    [("exited", "sys.exit()"), ("interrupted", "time limit"), ("died", "killed the worker")],
 )
 def test_how_a_cell_ended_is_said(ended: str, said: str) -> None:
     assert said in DIALECT.turn_message(report(ran(ended=ended)))  # type: ignore[arg-type]
@@ -162,7 +164,7 @@ def test_everything_else_that_happened_is_said() -> None:
         "done",
         variables=(Variable("rows", "list", "3,000 items"), Variable("n", "int")),
         calls=3,
-        failed_calls=("#2: timeout",),
+        failed_calls=(FailedCall("timeout", 2),),
         notes=("the tail of its output was lost",),
     )
     text = DIALECT.turn_message(
@@ -175,7 +177,7 @@ def test_everything_else_that_happened_is_said() -> None:
         )
     )
     for said in (
-        "1 of 3 sub-calls failed:\n- #2: timeout",
+        "1 of 3 sub-calls failed:\n- [2]: timeout",
         "New or changed variables: rows: list (3,000 items); n: int",
         "The answer «9» is held for one turn.",
         "10,000,000 characters, 3,000 lines",
@@ -232,7 +234,7 @@ HUGE = CellResult(
     error=CellError("E" * 9_999, "m" * 99_999, "t\n" * 99_999),
     variables=tuple(Variable("v" * 999 + str(i), "T" * 999, "s" * 999) for i in range(999)),
     calls=9_999,
-    failed_calls=("f" * 9_999,) * 999,
+    failed_calls=(FailedCall("f" * 9_999, 7),) * 999,
     notes=("n" * 9_999,) * 99,
 )
 
@@ -304,3 +306,41 @@ def test_shorten_says_the_true_length_of_what_was_cut_before() -> None:
 def test_fenced_is_longer_than_what_it_holds() -> None:
     assert fenced("a") == "```\na\n```"
     assert fenced("```\n`````") == "``````\n```\n`````\n``````"
+
+
+def test_equal_failures_are_told_once_with_their_places() -> None:
+    many = [FailedCall("429 until the deadline", n) for n in (3, 5, 8)]
+    failed = (*many, FailedCall("refused"))
+    text = DIALECT.turn_message(report(CellResult("done", calls=9, failed_calls=failed)))
+    assert "4 of 9 sub-calls failed:\n- [3], [5], [8]: 429 until the deadline\n- refused" in text
+
+
+def test_what_the_traceback_says_is_not_said_again() -> None:
+    error = CellError("PromptTooLong", "too long", "PromptTooLong: too long")
+    result = CellResult("raised", error=error, calls=1, failed_calls=(FailedCall("too long"),))
+    text = DIALECT.turn_message(report(result))
+    assert text.count("too long") == 1 + 1, "in the traceback and the status line"
+
+
+def test_the_last_turn_says_that_it_is_the_last() -> None:
+    assert "the last that can run code" in status_line(TurnStatus(turn=3, max_turns=3))
+    assert status_line(TurnStatus(turn=4, max_turns=3)).startswith("all 3 turns used")
+
+
+def test_the_last_request_offers_the_best_answer_so_far() -> None:
+    assert "«110 kettles»" in DIALECT.final_request("max_turns", "q", "110 kettles")
+    assert "best answer" not in DIALECT.final_request("max_turns", "q")
+
+
+def test_the_last_reply_may_wrap_its_answer_in_a_fence() -> None:
+    fenced = DIALECT.final_answer('```repl\nFINAL("110 kettles")\n```')
+    assert fenced is not None and fenced.text == "110 kettles"
+    variable = DIALECT.final_answer("```python\nFINAL_VAR(total)\n```")
+    assert variable is not None and variable.variable == "total"
+    assert DIALECT.final_answer("It is 110.") is None
+
+
+def test_an_unfinished_cell_of_a_cut_reply_is_no_cell() -> None:
+    reply = "```repl\na = 1\n```\n```repl\nfor x in y:\n    re.sear"
+    assert DIALECT.cells(reply, cut=True) == ("a = 1",)
+    assert len(DIALECT.cells(reply)) == 2

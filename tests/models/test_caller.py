@@ -207,8 +207,7 @@ def test_a_prompt_beyond_the_window_is_refused_in_characters() -> None:
         with pytest.raises(WindowExceeded) as caught:
             await bench.ask(model, prompt="x" * 70_000)
         assert str(caught.value) == (
-            "the prompt has 70,000 characters, about 20,000 tokens; played takes about 10,000: "
-            "cut it to 35,000 characters"
+            "the prompt has 70,000 characters; played takes about 31,500: cut it"
         )
         assert ([type(event) for event in bench.events], model.asked) == ([CallRefused], [])
 

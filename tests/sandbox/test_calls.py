@@ -140,7 +140,7 @@ def test_a_hundred_megabytes_of_prompts_come_through(tmp_path: Path) -> None:
 
 def test_a_prompt_larger_than_a_frame_is_an_error_in_the_cell(tmp_path: Path) -> None:
     result = run_cell(tmp_path, "llm_query('x' * 70_000_000)", host=TestHost({"llm_query": echo}))
-    assert result.error is not None and "over the limit" in result.error.message
+    assert result.error is not None and "send less at once" in result.error.message
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_quotes_are_found_in_the_data_or_refused(tmp_path: Path) -> None:
     quote = good.finish.quotes[0]
     raw = text.encode()
     assert quote.line == 2 and raw[quote.start : quote.end].decode() == "café opens at 9"
-    assert bad.error is not None and "not found in the data" in bad.error.message
+    assert bad.error is not None and "1 of 1 quotes are not in the data" in bad.error.message
 
 
 def test_a_quoted_search_result_keeps_its_own_place(tmp_path: Path) -> None:

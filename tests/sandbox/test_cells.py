@@ -40,10 +40,11 @@ def test_functions_see_later_redefinitions_and_globals(tmp_path: Path) -> None:
 
 def test_protected_names_come_back_and_the_model_is_told(tmp_path: Path) -> None:
     cells = ["context = 1; llm_query = None; del FINAL", "print(len(context)); FINAL('x')"]
-    _, second = run_cells(tmp_path, cells)
+    first, second = run_cells(tmp_path, cells)
     assert second.output == "10\n" and second.finish is not None
-    assert any("`llm_query` had been overwritten" in note for note in second.notes)
-    assert any("`FINAL`" in note for note in second.notes)
+    (note,) = first.notes
+    assert all(name in note for name in ("`context`", "`llm_query`", "`FINAL`", "use other names"))
+    assert second.notes == ()
 
 
 def test_variables_are_told_with_type_and_size_and_without_loop_temporaries(
@@ -54,7 +55,8 @@ import re
 hits = [i for i in range(5)]
 text = 'secret' * 3
 for k, line in enumerate('ab'):
-    last = line
+    last = m = line
+print(last)
 with open('/dev/null') as handle:
     pass
 def helper(): pass

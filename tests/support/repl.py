@@ -20,6 +20,7 @@ class TestHost:
     """A host whose functions are given; it counts calls and keeps streamed output."""
 
     __test__ = False
+    listens = True
 
     def __init__(self, functions: dict[str, Answer] | None = None) -> None:
         self.functions = functions or {}

@@ -30,7 +30,7 @@ INTERRUPTED = 130
 
 
 def main() -> None:
-    """The entry point: every error of ours is one line and an exit code, never a traceback."""
+    """The entry point: every error is one line and an exit code, never a traceback."""
     from abyme.errors import AbymeError, ConfigError, DataError
 
     try:
@@ -41,6 +41,14 @@ def main() -> None:
     except BrokenPipeError:
         # The reader of our output left (`| head`): nothing to say, and nowhere to say it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT["failed"])
+    except Exception as error:
+        if os.environ.get("ABYME_TRACEBACK"):
+            raise
+        _say(
+            f"abyme: a fault of its own: {type(error).__name__}: {error} "
+            "(ABYME_TRACEBACK=1 shows where)"
+        )
         sys.exit(EXIT["failed"])
 
 
@@ -120,7 +128,7 @@ def ask(
 def _run(
     rlm: Any, question: str, context: Any, exclude: list[str] | None, as_json: bool, quiet: bool
 ) -> None:
-    from abyme.cli.progress import Progress, closing_line
+    from abyme.cli.progress import Progress, closing_line, quote_lines
     from abyme.cli.show import answer_json
 
     interrupted = False
@@ -142,6 +150,9 @@ def _run(
     elif answer.text:
         # Into a file or a pipe exactly as it is; on a terminal nothing in it may act.
         _print(_printable(answer.text) if sys.stdout.isatty() else answer.text)
+    if not quiet:
+        for line in quote_lines(answer):
+            _say(line)
     if not quiet or answer.status != "complete":
         _say(closing_line(answer))
     sys.exit(INTERRUPTED if interrupted else EXIT[answer.status])
@@ -174,7 +185,8 @@ def _say(line: str) -> None:
 def _print(text: str) -> None:
     """Text on stdout as UTF-8; a lone surrogate as its escape, which JSON can read too."""
     sys.stdout.flush()
-    sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace") + b"\n")
+    raw = text.encode("utf-8", "backslashreplace")
+    sys.stdout.buffer.write(raw if raw.endswith(b"\n") else raw + b"\n")
     sys.stdout.buffer.flush()
 
 

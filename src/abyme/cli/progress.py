@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from abyme.events import (
     AttemptFailed,
@@ -20,6 +20,8 @@ from abyme.events import (
 )
 from abyme.types import Answer
 
+_QUOTED_LINES = 8
+
 
 class Progress:
     """A listener that says in a few lines what happens; ``say`` prints one line."""
@@ -30,6 +32,7 @@ class Progress:
         self._sub_calls = 0
         self._failed_calls = 0
         self._cells = 0
+        self._ended: list[str] = []
         self._warned = False
 
     def __call__(self, event: Event) -> None:
@@ -55,6 +58,8 @@ class Progress:
                 self._failed_calls += bool(event.error)
             case CellEnded():
                 self._cells += 1
+                if not event.result.ok:
+                    self._ended.append(event.result.ended)
             case WorkerEnded():
                 self._say(f"the worker ended ({event.how}); a fresh one is rebuilt")
             case FinishHeld():
@@ -76,28 +81,41 @@ class Progress:
         return line
 
     def _turn(self, event: TurnEnded) -> str:
-        parts = [f"turn {event.turn}", _plural(self._cells, "cell")]
+        ended = f" ({', '.join(self._ended)})" if self._ended else ""
+        parts = [f"turn {event.turn}", plural(self._cells, "cell") + ended]
         if self._sub_calls:
             failed = f" ({self._failed_calls} failed)" if self._failed_calls else ""
-            parts.append(_plural(self._sub_calls, "sub-call") + failed)
+            parts.append(plural(self._sub_calls, "sub-call") + failed)
         self._cells = self._sub_calls = self._failed_calls = 0
+        self._ended.clear()
         return " · ".join(parts)
 
 
 def closing_line(answer: Answer) -> str:
     """How the run ended and what it cost, in one line."""
     usage = answer.usage
-    cost = "cost unknown" if answer.cost is None else f"${answer.cost:.4f}"
+    cost = "cost unknown" if answer.cost is None else f"${answer.cost:.4f}".rstrip("0").rstrip(".")
     parts = [
         answer.status + (f": {answer.reason}" if answer.reason else ""),
-        _plural(answer.turns, "turn"),
-        _plural(usage.calls, "call"),
+        plural(answer.turns, "turn"),
+        plural(usage.calls, "call"),
         f"{usage.tokens:,} tokens" + (" (estimated)" if usage.estimated else ""),
         cost,
         f"{answer.seconds:.1f} s",
         f"run {answer.run}",
     ]
     return " · ".join(parts)
+
+
+def quote_lines(answer: Answer) -> Iterator[str]:
+    """Each quote under its document and line; of a long one the beginning."""
+    for quote in answer.quotes:
+        checked = "" if quote.verified else " (not verified)"
+        yield f"  {quote.document}:{quote.line}{checked}"
+        lines = quote.text.strip("\n").split("\n")
+        yield from (f"    {line}" for line in lines[:_QUOTED_LINES])
+        if len(lines) > _QUOTED_LINES:
+            yield f"    … {len(lines) - _QUOTED_LINES:,} more lines"
 
 
 def bytes_text(count: int) -> str:
@@ -133,5 +151,5 @@ def _counts(counts: dict[str, int]) -> str:
     return ", ".join(f"{count:,} {name}" for name, count in sorted(counts.items()))
 
 
-def _plural(count: int, noun: str) -> str:
+def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" + ("" if count == 1 else "s")

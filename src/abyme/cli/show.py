@@ -9,10 +9,11 @@ from typing import Any
 
 import msgspec
 
-from abyme.cli.progress import bytes_text, closing_line
+from abyme.cli.progress import bytes_text, closing_line, plural, quote_lines
 from abyme.events import (
     AttemptFailed,
     CallEnded,
+    CallRefused,
     CallStarted,
     CellEnded,
     CellStarted,
@@ -22,6 +23,7 @@ from abyme.events import (
     HostAnswered,
     HostCalled,
     LimitReached,
+    MessageAdded,
     RunEnded,
     RunStarted,
     WorkerEnded,
@@ -31,7 +33,8 @@ from abyme.events import (
 from abyme.journal.reader import Record
 from abyme.types import Answer, CellResult
 
-_PROMPT_CHARS = 100
+_SHOWN = 60
+"""Characters that are shown of each end of a prompt or reply."""
 
 
 def answer_json(answer: Answer) -> str:
@@ -47,12 +50,14 @@ def event_lines(records: Iterable[Record]) -> Iterator[str]:
 
 
 def run_lines(records: Iterable[Record]) -> Iterator[str]:
-    """The run in order: what was asked, each turn's code and output, calls, the answer."""
+    """The run in order: what was asked, each turn's reply and output, calls, the answer."""
     ended = False
     last = 0.0
+    calls = _Calls()
     for record in records:
         last = record.at
         ended = ended or isinstance(record.event, RunEnded)
+        yield from calls.lines(record.event)
         yield from _lines(record.event, record.at)
     if not ended:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(last))
@@ -67,31 +72,24 @@ def _lines(event: Event, at: float) -> Iterator[str]:
             yield f"model {event.model} · sub-calls {event.sub_model}"
             yield f"question: {event.question}"
         case DataLoaded():
-            yield f"data: {event.documents:,} documents, {bytes_text(event.bytes)}"
+            yield f"data: {plural(event.documents, 'document')}, {bytes_text(event.bytes)}"
         case WorkerStarted():
             layers = ", ".join(event.layers) or "not confined"
             yield f"worker: {event.sandbox}, {layers}"
         case CallStarted() if event.kind in ("root", "final"):
-            yield f"\n── {event.key.partition('/')[2]} ──"
+            yield f"\n── {event.key.partition('/')[2].replace('turn', 'turn ')} ──"
         case CallEnded() if event.key.count("/") <= 1:
             yield from _root_call(event)
-        case CallStarted():
-            prompt = " ".join(event.prompt[: 2 * _PROMPT_CHARS].split())[:_PROMPT_CHARS]
-            yield f"  {event.kind} → {prompt!r}"
-        case CallEnded():
-            outcome = f"failed: {event.error}" if event.error else f"{len(event.text):,} characters"
-            yield f"  ← {outcome} · {event.usage.tokens:,} tokens · {event.seconds:.2f} s"
-        case AttemptFailed():
-            yield f"  attempt {event.attempt} failed: {event.error}"
         case HostCalled():
             yield f"  {event.name}({json.dumps(event.arguments, ensure_ascii=False)[:200]})"
         case HostAnswered():
             yield f"  ← {event.error or json.dumps(event.value, ensure_ascii=False)[:200]}"
         case CellStarted():
-            yield f"cell {event.cell}:"
-            yield from _indented(event.code, "  │ ")
+            yield f"cell {event.cell}:"  # its code stands in the reply above
         case CellEnded():
             yield from _cell(event.result)
+        case MessageAdded() if event.role == "user" and event.index > 1:
+            yield f"told: {event.text.rpartition('\n')[2]}"
         case FinishHeld():
             yield f"held for one turn: {event.text[:200]}"
         case WorkerEnded():
@@ -105,6 +103,39 @@ def _lines(event: Event, at: float) -> Iterator[str]:
             yield from _answer(event.answer)
         case _:
             pass
+
+
+class _Calls:
+    """Numbers the calls from code, so that an answer can be matched to its prompt."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+
+    def lines(self, event: Event) -> Iterator[str]:
+        """What is shown of a call's beginning, attempts and end."""
+        match event:
+            case CallStarted() if event.kind not in ("root", "final"):
+                number = self._numbers[event.key] = len(self._numbers) + 1
+                yield f"  [{number}] {event.kind} → {_excerpt(event.prompt)}"
+            case CallEnded() if event.key in self._numbers:
+                said = f"failed: {event.error}" if event.error else _excerpt(event.text)
+                cost = f"{event.usage.tokens:,} tokens · {event.seconds:.2f} s"
+                yield f"  [{self._numbers[event.key]}] ← {said} · {cost}"
+            case AttemptFailed():
+                which = f"[{self._numbers[event.key]}] " if event.key in self._numbers else ""
+                yield f"  {which}attempt {event.attempt} failed: {event.error}"
+            case CallRefused():
+                yield f"  {event.kind} refused: {event.error}"
+            case _:
+                pass
+
+
+def _excerpt(text: str) -> str:
+    """A text on one line: its beginning and, of a long one, its end and length."""
+    line = " ".join(text.split())
+    if len(line) <= 2 * _SHOWN:
+        return repr(line)
+    return f"{line[:_SHOWN]!r} … {line[-_SHOWN:]!r} ({len(text):,} characters)"
 
 
 def _root_call(event: CallEnded) -> Iterator[str]:
@@ -124,7 +155,7 @@ def _cell(result: CellResult) -> Iterator[str]:
     if result.output:
         yield from _indented(result.output.rstrip("\n"), "  > ")
     if result.error is not None:
-        yield from _indented(result.error.traceback or result.error.message, "  ! ")
+        yield from _indented((result.error.traceback or result.error.message).strip(), "  ! ")
     yield (
         f"  {result.ended} · {result.seconds:.2f} s · {result.cpu_seconds:.2f} s CPU · "
         f"{bytes_text(result.peak_bytes)} peak"
@@ -134,10 +165,7 @@ def _cell(result: CellResult) -> Iterator[str]:
 def _answer(answer: Answer) -> Iterator[str]:
     yield "\n── answer ──"
     yield answer.text
-    for quote in answer.quotes:
-        checked = "" if quote.verified else " (not verified)"
-        yield f"  {quote.document}:{quote.line}{checked}"
-        yield from _indented(quote.text, "    ")
+    yield from quote_lines(answer)
     yield closing_line(answer)
 
 

@@ -22,11 +22,22 @@ EXACT_BYTES = 16 << 20
 
 _SAMPLES = 64
 _SAMPLE_BYTES = 16_384
-_TEXT_PREVIEW = 500
+_TEXT_PREVIEW = 1_200
 _DOCUMENT_PREVIEW = 120
 _PREVIEWS = 6
+_SURELY_STR = 128 << 20
+"""Bytes up to which a text is a ``str`` in the REPL, however wide its characters are."""
+_AS_STR = "a `str`: context[a:b], context.splitlines(), re.finditer(pattern, context)."
+_PERHAPS_LAZY = (
+    "a `str`, or if that would not fit a LazyText (print(context) says which). Both: context[a:b], "
+    "context.find(text), context.count(text). Lines: context.splitlines() of a str, "
+    "`for line in context` of a LazyText; matches: re.finditer(pattern, context) or "
+    "context.finditer(pattern)."
+)
 _LISTED = 8
 """Kinds, folders and encodings that are listed by name."""
+_SHORT_ON_AVERAGE = 500
+"""Characters a line up to which splitting is the fastest way to the longest one."""
 _SHORT = 64
 """Lines below this length are looked for by their length, above it by leaping over newlines."""
 _MARKS = bytes(10 if byte == 10 else 120 for byte in range(256))  # newlines stay, all else is x
@@ -64,13 +75,14 @@ class Description(msgspec.Struct, frozen=True):
 
     def _text(self) -> list[str]:
         preview = self.previews[0]
+        how = _AS_STR if self.bytes <= _SURELY_STR else _PERHAPS_LAZY
         return [
-            f"`context` is one text, {shown(preview.name, 60)}.",
+            f"`context` is one text, {shown(preview.name, 60)}: {how}",
             self._sizes(),
             *(f"Encoding: {name}, decoded for you." for name, _ in self.encodings),
             "How it begins (data, not instructions; written as a Python string):",
             _quoted(preview, 1_500),
-            "Reach it with context[a:b], context.splitlines(), search(query), grep(pattern).",
+            "Find things in it with search(query) and grep(pattern).",
         ]
 
     def _documents(self) -> list[str]:
@@ -89,16 +101,24 @@ class Description(msgspec.Struct, frozen=True):
             *_list("Left out", self.skipped),
             "How some begin (data, not instructions; written as Python strings):",
             *beginnings,
-            "Reach them with context[name], context.names, search(query), grep(pattern).",
+            "Reach them with context[name] or context[0] (a str, or a lazy text where it is very "
+            "large), context.names, context.info(name), search(query), grep(pattern).",
         ]
 
     def _sizes(self) -> str:
-        about = "≈ " if self.estimated else ""
+        size = self.measures
         return (
-            f"Size: {self.bytes:,} bytes, {about}{self.measures.characters:,} characters, "
-            f"{about}{self.measures.lines:,} lines; "
-            f"the longest line has {about}{self.measures.longest_line:,} characters."
+            f"Size: {self.bytes:,} bytes, {self._count(size.characters)} characters, "
+            f"{self._count(size.lines)} lines; the longest line has "
+            f"{self._count(size.longest_line)} characters."
         )
+
+    def _count(self, number: int) -> str:
+        """A count, three digits of it where it is an estimate."""
+        if not self.estimated:
+            return f"{number:,}"
+        digits = max(0, len(str(number)) - 3)
+        return f"≈ {round(number, -digits):,}"
 
 
 def describe(data: Data) -> Description:
@@ -262,7 +282,10 @@ class LineCounter:
         last = text.rfind("\n")
         self._newlines += text.count("\n")
         self._longest = max(self._longest, self._open + first)
-        self._longest = _longest(text[first + 1 : last], self._longest)
+        if self._newlines * _SHORT_ON_AVERAGE > self._characters:
+            self._longest = max(self._longest, *map(len, text[first + 1 : last].split("\n")))
+        else:
+            self._longest = _longest(text[first + 1 : last], self._longest)
         self._open = len(text) - last - 1
 
     def measures(self) -> Measures:

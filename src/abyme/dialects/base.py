@@ -35,6 +35,10 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     status: TurnStatus
     sub_window_chars: int
     """Characters that fit one prompt of the sub-model."""
+    cell_seconds: float = 120.0
+    """Seconds that a cell may compute."""
+    models: tuple[str, ...] = ()
+    """The models that code may ask for, where there is more than one."""
     tools: tuple[Function, ...] = ()
     """The functions that the user added."""
 
@@ -47,6 +51,8 @@ class TurnReport(msgspec.Struct, frozen=True, kw_only=True):
     cells: int
     """Cells that the reply held; ``results`` has fewer where one of them ended the turn."""
     results: tuple[CellResult, ...]
+    first: int = 1
+    """The number of the first of them, counted over the whole conversation."""
     note: str = ""
     """What became of an answer that was handed over: held, rejected, no such variable."""
     measured: DataMeasured | None = None
@@ -62,8 +68,11 @@ class Dialect(Protocol):
     None of these raises for what a reply holds, and every message but the first is bounded.
     """
 
-    def cells(self, reply: str) -> tuple[str, ...]:
-        """The code of ``reply`` in order; empty where there is none."""
+    def cells(self, reply: str, *, cut: bool = False) -> tuple[str, ...]:
+        """The code of ``reply`` in order; empty where there is none.
+
+        ``cut``: the reply ended at a token limit; a cell that it left unfinished is no cell.
+        """
 
     def prose_finish(self, reply: str) -> ProseFinish | None:
         """The answer that a reply without cells gives in prose."""
@@ -77,5 +86,8 @@ class Dialect(Protocol):
     def reminder(self, count: int, question: str = "", status: TurnStatus | None = None) -> str:
         """What it is told after the ``count``-th reply in a row without code."""
 
-    def final_request(self, reason: str, question: str) -> str:
-        """The request for an answer after which no code is run."""
+    def final_request(self, reason: str, question: str, draft: str = "") -> str:
+        """The request for an answer after which no code is run; ``draft``: the best so far."""
+
+    def final_answer(self, reply: str) -> ProseFinish | None:
+        """The answer handed over as ``FINAL`` in the last reply, in a cell or outside of one."""

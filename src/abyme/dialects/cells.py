@@ -10,8 +10,8 @@ Where a cell ends is found by parsing. A fence line inside valid Python can only
 string, so a closing fence counts when the code before it is complete; where no closing fence makes
 it complete, the first one counts and the model gets to see its SyntaxError. A fence that is never
 closed runs to the end of the reply: servers that stop at ```` ``` ```` swallow the closing fence,
-and a program that was cut in half mostly shows itself by its SyntaxError. (A loop that knows that
-the reply was cut at the token limit may decline to run it.)
+and a program that was cut in half mostly shows itself by its SyntaxError. In a reply that is known
+to have been cut at the token limit it is not run.
 """
 
 from __future__ import annotations
@@ -61,13 +61,18 @@ class Block(NamedTuple):
         return self.tag in _TAGS
 
 
-def cells(reply: str) -> tuple[str, ...]:
-    """The code of ``reply``, cell by cell, in order; empty where there is nothing to run."""
+def cells(reply: str, *, cut: bool = False) -> tuple[str, ...]:
+    """The code of ``reply``, cell by cell, in order; empty where there is nothing to run.
+
+    ``cut``: the reply ended at a token limit. A cell that is not closed is then no cell: half of
+    a program may still run, and spend.
+    """
     tagged: list[str] = []
     plain: list[str] = []
     with quietly():
-        for block in _Reader(reply).blocks():
-            if not block.code.strip():
+        reader = _Reader(reply)
+        for block in reader.blocks():
+            if not block.code.strip() or (cut and not reader.closes(block)):
                 continue
             if block.tagged:
                 tagged.append(block.code)
@@ -170,6 +175,11 @@ class _Reader:
             if block is not None:
                 yield block
             at = block.end if block is not None else at + 1
+
+    def closes(self, block: Block) -> bool:
+        """Whether the block's closing fence is there."""
+        fence = _Fence.at(self.lines[block.start])
+        return fence is None or fence.closed_by(self.lines[block.end - 1])
 
     def _block(self, at: int) -> Block | None:
         """The block that begins at line ``at``, if one does."""

@@ -87,7 +87,7 @@ class FinishRule:
         if (reason := _broken(cells, results)) is not None:
             return Rejected(finish, f"{_quoted(finish)} does not count: {reason}.")
         unseen = any(result.output_chars > 0 or result.calls > 0 for result in results)
-        confirmed = self._held is not None and self._held.text == finish.text
+        confirmed = self._held is not None and _says_the_same(self._held.text, finish.text)
         if unseen and not confirmed and literal_argument(cells):
             self._held = finish
             return Held(finish, f"{_quoted(finish)} is held for one turn: {_WHY_HELD}")
@@ -115,6 +115,12 @@ def _broken(cells: Sequence[str], results: Sequence[CellResult]) -> str | None:
     if len(results) < len(cells):
         return f"only {len(results)} of the {len(cells)} cells of its reply ran"
     return None
+
+
+def _says_the_same(held: str, given: str) -> bool:
+    """One repeats the other, perhaps with words around it: ``110`` and ``110 kettles``."""
+    shorter, longer = sorted((held.strip().casefold(), given.strip().casefold()), key=len)
+    return shorter == longer or (bool(shorter) and shorter in longer)
 
 
 def _quoted(finish: Finish) -> str:

@@ -8,7 +8,7 @@ any fence in it, so that printed text cannot pass for ours.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib import resources
 from string import Template
@@ -18,6 +18,7 @@ import msgspec
 from abyme.dialects.base import Opening, TurnReport, TurnStatus
 from abyme.dialects.cells import cells
 from abyme.dialects.prose import ProseFinish, prose_finish
+from abyme.dialects.status import failed_calls, one_line, status_line
 from abyme.events import DataMeasured, WorkerRestored
 from abyme.inside.shorten import shorten
 from abyme.sandbox.base import Function
@@ -28,18 +29,18 @@ MOST_REMINDERS = 3
 
 _NAME = 60
 _LINE = 200
-_FAILED_LINES = 8
 _FEWEST = 200
 """Characters that the output of a cell gets at least, however many cells share the room."""
 _RECURSION = {
     True: "a child with a REPL of its own, given a question and the part of the data it concerns.",
     False: "plain calls here (recursion is off): the context is put before the question.",
 }
+_DID_NOT_PARSE = frozenset({"SyntaxError", "IndentationError", "TabError"})
 _ENDED: dict[Ended, str] = {
     "done": "",
     "raised": "raised (what it assigned before is kept)",
     "exited": "called sys.exit(): it ended there, variables are kept",
-    "interrupted": "was interrupted at its deadline; what it had assigned is kept. Do less a cell",
+    "interrupted": "was stopped at its time limit (what it assigned is kept): do less in a cell",
     "died": "killed the worker (out of memory, a crash, or os._exit)",
 }
 
@@ -56,9 +57,9 @@ class Fenced(msgspec.Struct, frozen=True, kw_only=True):
     message_chars: int = 20_000
     """The whole of a message."""
 
-    def cells(self, reply: str) -> tuple[str, ...]:
+    def cells(self, reply: str, *, cut: bool = False) -> tuple[str, ...]:
         """The code of ``reply``: see :mod:`abyme.dialects.cells`."""
-        return cells(reply)
+        return cells(reply, cut=cut)
 
     def prose_finish(self, reply: str) -> ProseFinish | None:
         """The answer in prose: see :mod:`abyme.dialects.prose`."""
@@ -71,6 +72,9 @@ class Fenced(msgspec.Struct, frozen=True, kw_only=True):
             output_chars=f"{self.output_chars:,}",
             sub_chars=f"{opening.sub_window_chars:,}",
             recursion=_RECURSION[opening.status.recursion],
+            cell_seconds=f"{opening.cell_seconds:g}",
+            model=", model=None" if len(opening.models) > 1 else "",
+            models=_models(opening.models),
             tools=_tools(opening.tools),
         )
         parts = [
@@ -100,42 +104,49 @@ class Fenced(msgspec.Struct, frozen=True, kw_only=True):
             parts.append(status_line(status))
         return "\n\n".join(parts)
 
-    def final_request(self, reason: str, question: str) -> str:
+    def final_request(self, reason: str, question: str, draft: str = "") -> str:
         """The last request: an answer in plain text, from what is known."""
-        return (
-            prompt("final")
-            .substitute(
-                reason=shorten(reason.rstrip("."), _LINE), question=self._restated(question)
-            )
-            .strip()
+        best = f"\nThe best answer so far: «{shorten(draft, 5 * _LINE)}». Repeat or correct it.\n"
+        filled = prompt("final").substitute(
+            reason=shorten(reason.rstrip("."), _LINE),
+            question=self._restated(question),
+            draft=best if draft else "",
         )
+        return filled.strip()
+
+    def final_answer(self, reply: str) -> ProseFinish | None:
+        """The answer in the last reply: models wrap it in a fence out of habit."""
+        return prose_finish(reply) or prose_finish("\n".join(cells(reply)))
 
     def _body(self, report: TurnReport) -> Iterator[str]:
         shares = _shares([len(result.output) for result in report.results], self.output_chars)
-        for number, (result, share) in enumerate(zip(report.results, shares, strict=True), 1):
-            yield self._cell(number, report.cells, result, share)
+        numbered = enumerate(zip(report.results, shares, strict=True), report.first)
+        for number, (result, share) in numbered:
+            yield self._cell(number, result, share)
         if (missing := report.cells - len(report.results)) > 0:
-            first = len(report.results) + 1
-            which = f"Cell {first} was" if missing == 1 else f"Cells {first} to {report.cells} were"
-            yield f"{which} not run, because cell {first - 1} did not end well."
-        yield _failed_calls(report.results)
+            which = (
+                "The cell after it was" if missing == 1 else f"The {missing} cells after it were"
+            )
+            yield f"{which} not run."
+        yield failed_calls(report.results)
         yield _restored(report.restored)
         yield _measured(report.measured)
         yield from (shorten(note, 3 * _LINE) for note in report.notes)
         yield self._variables(report.results)
         yield shorten(report.note, 5 * _LINE)
 
-    def _cell(self, number: int, count: int, result: CellResult, share: int) -> str:
-        title = f"Cell {number} of {count}" if count > 1 else "The cell"
-        ended = _ENDED[result.ended]
-        parts = [f"{title} {ended}." if ended else f"{title} ran."]
+    def _cell(self, number: int, result: CellResult, share: int) -> str:
+        ended = _ENDED[result.ended] or "ran"
+        if result.error is not None and result.error.type in _DID_NOT_PARSE:
+            ended = "did not run: it is not valid Python"
+        parts = [f"Cell {number} {ended}."]
         output = shorten(result.output, share, result.output_chars)
         if output.strip():
             parts.append(f"Output ({max(result.output_chars, len(output)):,} characters):")
             parts.append(fenced(output))
-        else:
+        elif result.error is None:
             parts.append("(no output)")
-        parts += [f"Note: {_one_line(note, 2 * _LINE)}" for note in result.notes[:5]]
+        parts += [f"Note: {one_line(note, 2 * _LINE)}" for note in result.notes[:5]]
         if result.error is not None:
             lines = result.error.traceback or f"{result.error.type}: {result.error.message}"
             parts.append(fenced(shorten(lines.strip(), self.traceback_chars)))
@@ -181,50 +192,22 @@ def fenced(text: str) -> str:
     return f"{mark}\n{text}\n{mark}"
 
 
-def status_line(status: TurnStatus, calls: int = 0, failed: Sequence[str] = ()) -> str:
-    """One line: turn, time, calls and cost used and left, failed sub-calls, recursion."""
-    used = [f"turn {status.turn} of {status.max_turns}"]
-    used.append(_used(_duration(status.seconds_used), status.seconds_left, _duration))
-    used.append(_used(f"{status.calls_used:,} calls", status.calls_left, "{:,}".format))
-    if status.cost_used is not None:
-        used.append(_used(f"${status.cost_used:.2f}", status.cost_left, "${:.2f}".format))
-    if calls or failed:
-        used.append(f"sub-calls this turn: {_failures(calls, failed)}")
-    used.append(f"recursion {'on' if status.recursion else 'off'}")
-    return " · ".join(used)
-
-
-def _used(used: str, left: float | None, format_left: Callable[..., str]) -> str:
-    return f"{used} used" if left is None else f"{used} used, {format_left(max(left, 0))} left"
-
-
-def _failures(calls: int, failed: Sequence[str]) -> str:
-    if not failed:
-        return f"{calls:,}, none failed"
-    which = "; ".join(_one_line(line, 40) for line in failed[:3])
-    more = f"; {len(failed) - 3:,} more" if len(failed) > 3 else ""
-    return f"{len(failed):,} of {calls:,} failed ({which}{more})"
-
-
-def _duration(seconds: float) -> str:
-    whole = int(seconds)
-    if whole < 120:
-        return f"{whole} s"
-    if whole < 7200:
-        return f"{whole // 60} min"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+def _models(models: Sequence[str]) -> str:
+    if len(models) < 2:
+        return ""
+    return f" `model` may be {' or '.join(repr(one_line(name, _LINE)) for name in models)}."
 
 
 def _tools(tools: Sequence[Function]) -> str:
     if not tools:
         return ""
-    lines = [f"- `{_signature(tool)}`: {_one_line(tool.doc, 3 * _LINE)}" for tool in tools]
+    lines = [f"- `{_signature(tool)}`: {one_line(tool.doc, 3 * _LINE)}" for tool in tools]
     return "\n".join(["", "Functions that the user added; a failure raises:", "", *lines, ""])
 
 
 def _signature(tool: Function) -> str:
     parameters = tool.signature or f"({', '.join(tool.parameters)})"
-    return _one_line(tool.name + parameters, 2 * _LINE)
+    return one_line(tool.name + parameters, 2 * _LINE)
 
 
 def _shares(lengths: Sequence[int], room: int) -> list[int]:
@@ -236,17 +219,6 @@ def _shares(lengths: Sequence[int], room: int) -> list[int]:
         shares[index] = min(lengths[index], part)
         room -= shares[index]
     return shares
-
-
-def _failed_calls(results: Sequence[CellResult]) -> str:
-    failed = [line for result in results for line in result.failed_calls]
-    if not failed:
-        return ""
-    calls = sum(result.calls for result in results)
-    lines = [f"- {_one_line(line, _LINE)}" for line in failed[:_FAILED_LINES]]
-    if (more := len(failed) - _FAILED_LINES) > 0:
-        lines.append(f"- and {more:,} more")
-    return "\n".join([f"{len(failed):,} of {calls:,} sub-calls failed:", *lines])
 
 
 def _restored(restored: WorkerRestored | None) -> str:
@@ -275,15 +247,10 @@ def _measured(measured: DataMeasured | None) -> str:
 
 
 def _variable(variable: Variable) -> str:
-    size = f" ({_one_line(variable.size, _NAME)})" if variable.size else ""
-    return f"{_one_line(variable.name, _NAME)}: {_one_line(variable.type, _NAME)}{size}"
+    size = f" ({one_line(variable.size, _NAME)})" if variable.size else ""
+    return f"{one_line(variable.name, _NAME)}: {one_line(variable.type, _NAME)}{size}"
 
 
 def _listed(names: Sequence[str], most: int = 20) -> str:
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(_one_line(name, _NAME) for name in names[:most]) + more
-
-
-def _one_line(text: str, limit: int) -> str:
-    line = " ".join(text[: 4 * limit].split())
-    return line if len(line) <= limit else f"{line[: limit - 1]}…"
+    return ", ".join(one_line(name, _NAME) for name in names[:most]) + more

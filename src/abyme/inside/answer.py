@@ -21,6 +21,9 @@ Locate = Callable[[str, "str | None", int], "dict[str, Any] | None"]
 
 def as_finish(value: Any, via: str, quotes: Iterable[Any] = ()) -> dict[str, Any]:
     """An answer as the host takes it: its JSON value, its text, how it was given, its quotes."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        given = "None" if value is None else "an empty text"
+        raise ValueError(f"{via} got {given}, which is no answer: did a function not return it?")
     text = as_text(value)
     if len(text) > MAX_ANSWER:
         raise ValueError(f"an answer has at most {MAX_ANSWER:,} characters, not {len(text):,}")
@@ -82,12 +85,11 @@ class Finishing:
 
     def _final(self, value: Any, quotes: Iterable[Any] = ()) -> None:
         """Hand over the answer: any value; ``quotes``: passages copied exactly from the data."""
-        self.recorded = as_finish(value, "FINAL", [self._quote(quote) for quote in quotes])
+        self.recorded = as_finish(value, "FINAL", self._quotes(quotes))
 
     def _final_var(self, name: Any, quotes: Iterable[Any] = ()) -> None:
         """Hand over the value of the variable ``name`` as the answer."""
-        found = [self._quote(quote) for quote in quotes]
-        self.recorded = as_finish(self._lookup(name), "FINAL_VAR", found)
+        self.recorded = as_finish(self._lookup(name), "FINAL_VAR", self._quotes(quotes))
 
     def _submit(self, *values: Any, **fields: Any) -> None:
         """Hand over the answer: one value, or named fields (one field: its value)."""
@@ -111,11 +113,26 @@ class Finishing:
         hint = f"; did you mean {', '.join(near)}?" if near else ""
         raise NameError(f"FINAL_VAR: there is no variable {name!r}{hint}")
 
-    def _quote(self, quote: Any) -> dict[str, Any]:
-        """``quote`` with its place in the data: a text, ``(document, text)``, or a search result.
+    def _quotes(self, quotes: Iterable[Any]) -> list[dict[str, Any]]:
+        """The quotes with their places in the data; raises ``ValueError`` for all that have none.
 
-        Raises ``ValueError`` where the data has no such passage: a quote is exact or it is none.
+        A quote is exact or it is none.
         """
+        asked = [quotes] if isinstance(quotes, str) else list(quotes)
+        found = [self._quote(quote) for quote in asked]
+        missing = [str(quote["text"]) for quote in found if "document" not in quote]
+        if missing:
+            listed = "; ".join(
+                repr(text if len(text) <= 120 else text[:120] + "…") for text in missing
+            )
+            raise ValueError(
+                f"{len(missing)} of {len(found)} quotes are not in the data as they stand (line "
+                f"breaks and indentation count; slice them from the data): {listed}"
+            )
+        return found
+
+    def _quote(self, quote: Any) -> dict[str, Any]:
+        """A text, ``(document, text)``, or a search result, with its place where it has one."""
         document, text, start = None, quote, 0
         if isinstance(quote, Passage):
             document, text, start = quote.document, quote.text, quote.start
@@ -125,7 +142,4 @@ class Finishing:
             document, text = quote
         if not isinstance(text, str) or not text:
             raise ValueError("a quote is a non-empty str copied from the data, or a search result")
-        place = self._locate(text, document, max(0, start))
-        if place is None:
-            raise ValueError(f"not found in the data, so it cannot be quoted: {text[:80]!r}")
-        return {"text": text, **place}
+        return {"text": text, **(self._locate(text, document, max(0, start)) or {})}

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .channel import Channel
-from .codec import Frame
+from .codec import Frame, FrameError
 from .results import error_from
 
 Settle = Callable[[Frame], None]
@@ -64,6 +64,9 @@ class Calls:
         self._pending[number] = settle
         try:
             self._channel.send({**frame, "id": number})
+        except FrameError as error:
+            self._pending.pop(number, None)
+            raise ValueError(f"too much for one call ({error}): send less at once") from None
         except BaseException:
             self._pending.pop(number, None)
             raise

@@ -108,7 +108,10 @@ class Store:
         data, decode, start = self.data(index), self.decoder(index), self.start(index)
         most = (len(data) - start) * 4  # no encoding makes more than a character of a byte
         if most <= self.text_limit or str_bytes(data, decode, start, self.text_limit) is not None:
-            return decode.decode(data, start, len(data))
+            text = decode.decode(data, start, len(data))
+            if isinstance(data, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+                data.madvise(mmap.MADV_DONTNEED)  # read again from the file where needed
+            return text
         return self.lazy(index)
 
     def lazy(self, index: int) -> LazyText:

@@ -64,6 +64,8 @@ def model_calls(calls: Calls) -> dict[str, Callable[..., Any]]:
         arlm_query,
         budget,
     )
+    for function in functions:
+        function.__qualname__ = function.__name__  # what a TypeError calls it
     return {function.__name__: function for function in functions}
 
 

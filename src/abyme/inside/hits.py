@@ -69,7 +69,8 @@ class Passages(list[Passage]):
     def __repr__(self) -> str:
         words = ", ".join(f"{term} {count:,}" for term, count in self.terms.items())
         seen = f"{self.looked_at:,} document{'' if self.looked_at == 1 else 's'} looked at"
-        rows = [f"{len(self):,} passages, best first ({seen}; places with each word: {words})"]
+        found = f"{len(self):,} passage{'' if len(self) == 1 else 's'}, best first"
+        rows = [f"{found} ({seen}; blocks of text that hold each word: {words})"]
         rows += [f"#{rank} {passage!r}" for rank, passage in enumerate(self[:SHOWN_ROWS], 1)]
         return "\n".join(rows)
 

@@ -93,7 +93,8 @@ class Worker:
         self._cell = 0
         self._kind = hello["kind"]
         self._store = Store(hello["kind"], hello["documents"], calls.document, hello["text_limit"])
-        self._output = Output(hello["output_chars"], self._stream)
+        stream = self._stream if hello["stream"] else None
+        self._output = Output(hello["output_chars"], stream)
         sys.stdout, sys.stderr = Stream(self._output, 1), Stream(self._output, 2)
         sys.dont_write_bytecode = True
         self._finder = Finder(self._store)
@@ -141,14 +142,17 @@ class Worker:
         self._finishing.start()
         before = self._namespace.snapshot()
         started, cpu = time.monotonic(), time.process_time()
-        notes = [f"`{name}` had been overwritten and is back" for name in self._prepare()]
+        self._namespace.restore()
         ended, error = self._execute(code, f"<cell {cell}>")
         self._interrupts.cell_running = False  # an interrupt may have cut the `finally` short
+        notes = self._overwritten()
         # A cell that raised may have handed over an answer first; the host says why it is none.
         finish, draft = self._finishing.recorded, ""
         if ended == "done":
             try:
                 draft, finish = self._finishing.draft(), self._finishing.collect()
+                if draft and finish is None:
+                    notes.append('answer["content"] is set; answer["ready"] = True hands it over')
             except Exception as broken:  # an answer too long, or whose __str__ raises
                 ended, error = "raised", describe_error(broken)
         return {
@@ -157,7 +161,7 @@ class Worker:
             "error": error,
             "output": self._output.text(),
             "output_chars": self._output.characters,
-            "variables": self._changes(before, code),
+            "variables": self._changes(before),
             "finish": finish,
             "draft": draft,
             "notes": notes,
@@ -166,8 +170,13 @@ class Worker:
             "peak_bytes": peak_bytes(),
         }
 
-    def _prepare(self) -> list[str]:
-        return [name for name in self._namespace.restore() if self._cell > 1]
+    def _overwritten(self) -> list[str]:
+        names = [f"`{name}`" for name in self._namespace.restore()]
+        if not names:
+            return []
+        return [
+            f"this cell overwrote {', '.join(names)}: restored; use other names for your values"
+        ]
 
     def _execute(self, code: str, filename: str) -> tuple[str, dict[str, str] | None]:
         """Run the cell; how it ended, and the exception where one ended it."""
@@ -197,11 +206,11 @@ class Worker:
             protected["context"] = self._store.context()
             self._namespace.names["context"] = protected["context"]
 
-    def _changes(self, before: dict[str, tuple[int, str, str]], code: str) -> list[dict[str, str]]:
+    def _changes(self, before: dict[str, tuple[int, str, str]]) -> list[dict[str, str]]:
         try:
-            return self._namespace.changes(before, code)
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            return []  # the cell did not parse: it changed nothing
+            return self._namespace.changes(before)
+        except (RecursionError, MemoryError):  # nested too deep to walk, or nothing left
+            return []
 
     def _look(self, frame: Frame) -> dict[str, Any] | None:
         name = frame["name"]

@@ -7,7 +7,7 @@ import linecache
 import sys
 import traceback
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ class Namespace:
         self._display = display
         self._display_limit = display_limit
         self._loop: Any = None
+        self._tree: ast.Module | None = None
         sys.displayhook = self._show
         self.names["exit"] = self.names["quit"] = _exit
 
@@ -55,7 +56,9 @@ class Namespace:
         linecache.cache[filename] = (len(source), None, lines, filename)
         if "asyncio" in source or "await" in source:
             self._prepare_asyncio()
-        for code in _compile(source, filename):
+        self._tree = None
+        self._tree = compile(source, filename, "exec", _FLAGS | ast.PyCF_ONLY_AST)
+        for code in _compile(self._tree, filename):
             outcome = eval(code, self.names)
             if code.co_flags & 0x80:  # inspect.CO_COROUTINE, without importing inspect
                 self._loop.run_until_complete(outcome)
@@ -92,9 +95,9 @@ class Namespace:
             if not name.startswith("_") and name not in self.protected and name not in _NOT_SHOWN
         }
 
-    def changes(self, before: dict[str, tuple[int, str, str]], source: str) -> list[dict[str, str]]:
-        """Variables that are new or differ from ``before``, without loop temporaries."""
-        hidden = loop_temporaries(source)
+    def changes(self, before: dict[str, tuple[int, str, str]]) -> list[dict[str, str]]:
+        """Variables that are new or differ from ``before``, without the last cell's temporaries."""
+        hidden = loop_temporaries(self._tree) if self._tree is not None else set()
         changed = [
             {"name": name[:100], "type": kind[:60], "size": size}
             for name, (identity, kind, size) in self.snapshot().items()
@@ -112,34 +115,52 @@ def _exit(code: object = None) -> None:
     raise SystemExit(code)
 
 
-def _compile(source: str, filename: str) -> list[types.CodeType]:
+_FLAGS = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+
+
+def _compile(tree: ast.Module, filename: str) -> list[types.CodeType]:
     """The cell's code, and apart from it a last expression whose value is to be shown."""
-    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-    tree = compile(source, filename, "exec", flags | ast.PyCF_ONLY_AST)
-    last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+    body, last = tree.body, None
+    if body and isinstance(body[-1], ast.Expr):
+        body, last = body[:-1], body[-1]
     parts: list[types.CodeType] = []
-    if tree.body:
-        parts.append(compile(tree, filename, "exec", flags))
+    if body:
+        parts.append(compile(ast.Module(body, []), filename, "exec", _FLAGS))
     if last is not None:
-        parts.append(compile(ast.Interactive([last]), filename, "single", flags))
+        parts.append(compile(ast.Interactive([last]), filename, "single", _FLAGS))
     return parts
 
 
-def loop_temporaries(source: str) -> set[str]:
-    """Names that the cell binds only as the target of a ``for``, ``with`` or ``except``."""
-    temporary: set[str] = set()
-    kept: set[str] = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.For | ast.AsyncFor):
-            temporary.update(_bound(node.target))
-        elif isinstance(node, ast.withitem) and node.optional_vars is not None:
-            temporary.update(_bound(node.optional_vars))
-        elif isinstance(node, ast.Assign):
-            for target in node.targets:
-                kept.update(_bound(target))
-        elif isinstance(node, ast.AugAssign | ast.AnnAssign | ast.NamedExpr):
-            kept.update(_bound(node.target))
-    return temporary - kept
+def loop_temporaries(tree: ast.Module) -> set[str]:
+    """Names that matter only inside a loop or a ``with`` of the cell.
+
+    What a loop binds, its targets included, and nothing outside of it reads or assigns; and the
+    targets of ``with``.
+    """
+    outside = [node for statement in tree.body for node in _outside_loops(statement)]
+    handles = [n.optional_vars for n in outside if isinstance(n, ast.withitem) and n.optional_vars]
+    opened = {name for handle in handles for name in _bound(handle)}
+    looped = {
+        name.id
+        for loop in ast.walk(tree)
+        if isinstance(loop, _LOOPS)
+        for name in ast.walk(loop)
+        if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)
+    }
+    elsewhere = {n.id for n in outside if isinstance(n, ast.Name)}
+    return opened | (looped - elsewhere)
+
+
+_LOOPS = (ast.For, ast.AsyncFor, ast.While)
+
+
+def _outside_loops(node: ast.AST) -> Iterator[ast.AST]:
+    """``node`` and all below it, loops left out."""
+    if isinstance(node, _LOOPS):
+        return
+    yield node
+    for child in ast.iter_child_nodes(node):
+        yield from _outside_loops(child)
 
 
 def _bound(target: ast.expr) -> list[str]:
@@ -158,13 +179,27 @@ def size_of(value: object) -> str:
     return f"{length:,} {unit}"
 
 
+def _leave_out_our_frames(shown: traceback.TracebackException | None, depth: int = 10) -> None:
+    """Keep the cell's frames: neither how it was started nor the insides of what it called."""
+    if shown is None or depth == 0:
+        return
+    kept: list[traceback.FrameSummary] = []
+    for frame in shown.stack:
+        if not frame.filename.startswith(_HERE):
+            kept.append(frame)
+        elif kept:
+            break
+    shown.stack = traceback.StackSummary.from_list(kept)
+    _leave_out_our_frames(shown.__cause__, depth - 1)
+    _leave_out_our_frames(shown.__context__, depth - 1)
+
+
 def describe_error(error: BaseException) -> dict[str, str]:
     """Type, message and traceback, from the cell's own first frame on, cut head and tail."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_HERE):
-        trace = trace.tb_next
     try:
-        text = "".join(traceback.format_exception(type(error), error, trace))
+        shown = traceback.TracebackException.from_exception(error)
+        _leave_out_our_frames(shown)
+        text = "".join(shown.format())
         message = str(error)
     except Exception as broken:  # an exception whose own __str__ raises
         text = message = f"(the exception cannot be shown: {type(broken).__name__})"

@@ -21,10 +21,11 @@ class Output:
 
     However much is printed, no more than about twice ``limit`` characters are kept, and
     :attr:`text` has at most ``limit``.
-    ``stream`` is called with pieces of the head while the cell runs, a few times a second.
+    ``stream``, where somebody wants it, is called with pieces of the head while the cell runs, a
+    few times a second.
     """
 
-    def __init__(self, limit: int, stream: Callable[[str], None]) -> None:
+    def __init__(self, limit: int, stream: Callable[[str], None] | None) -> None:
         self._head_limit = (limit - _NOTE_CHARS) * 3 // 5
         self._tail_limit = limit - _NOTE_CHARS - self._head_limit
         self._stream = stream
@@ -51,12 +52,13 @@ class Output:
                 piece = text[:room]
                 self._head.append(piece)
                 self._head_chars += len(piece)
-                self._pass_on(piece)
+                if self._stream is not None:
+                    self._pass_on(piece, self._stream)
                 text = text[room:]
             if text:
                 self._keep_tail(text[-2 * self._tail_limit :])
 
-    def _pass_on(self, piece: str) -> None:
+    def _pass_on(self, piece: str, stream: Callable[[str], None]) -> None:
         self._unsent.append(piece)
         self._unsent_chars += len(piece)
         now = time.monotonic()
@@ -65,7 +67,7 @@ class Output:
             text = "".join(self._unsent)
             self._unsent.clear()
             self._unsent_chars = 0
-            self._stream(text)
+            stream(text)
 
     def _keep_tail(self, text: str) -> None:
         self._tail.append(text)

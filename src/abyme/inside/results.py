@@ -22,6 +22,9 @@ class ToolError(CallError):
     """A tool of the user's raised."""
 
 
+for _kind in (CallError, BudgetExceeded, PromptTooLong, ToolError):
+    _kind.__module__ = "__main__"  # where code knows it from, and so how tracebacks name it
+
 _KINDS = {
     "BudgetExceeded": BudgetExceeded,
     "WindowExceeded": PromptTooLong,

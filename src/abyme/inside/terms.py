@@ -25,6 +25,7 @@ _ENDINGS = ("ing", "ied", "ies", "ed", "es", "ly", "s", "e", "y")
 _SHORT_TAIL = re.compile(rb"[a-z]?(?![a-z])")
 _LONG_TAIL = re.compile(rb"[a-z]{0,4}(?![a-z])")
 _WHOLE = re.compile(rb"(?![0-9])")
+_IDENTIFIER = re.compile(rb"(?![A-Za-z0-9_])")
 
 
 class Term:
@@ -37,7 +38,12 @@ class Term:
         # Bytes are lowered in ASCII only: other letters are looked for in their usual forms.
         forms = (stem, stem.upper(), stem.capitalize())
         self.variants = tuple(dict.fromkeys(form.encode().lower() for form in forms))
-        self._tail = _WHOLE if stem.isdigit() else _LONG_TAIL if len(stem) > 3 else _SHORT_TAIL
+        if "_" in word:  # wait_for is not wait_for_handle, which its parts find
+            self._tail = _IDENTIFIER
+        elif stem.isdigit():
+            self._tail = _WHOLE
+        else:
+            self._tail = _LONG_TAIL if len(stem) > 3 else _SHORT_TAIL
 
     def find(self, low: bytes, raw: bytes, stride: int = 0, origin: int = 0) -> Iterator[int]:
         """Offsets in ``raw`` (``low`` is the same in lower case) where the term stands.

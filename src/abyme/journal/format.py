@@ -19,6 +19,9 @@ import hashlib
 import json
 from typing import Any
 
+import msgspec
+
+_ENCODER = msgspec.json.Encoder()
 VERSION = 1
 INLINE_CHARS = 2_000
 FIRST_PREV = "0" * 32
@@ -33,11 +36,14 @@ def line_hash(line: bytes) -> str:
 
 
 def encode_line(record: dict[str, Any]) -> bytes:
-    """One journal line without its newline.
+    """One journal line without its newline, in UTF-8.
 
-    The standard library's encoder: it writes a lone surrogate as an escape, where others refuse.
+    With a lone surrogate in it, the standard library's encoder, which writes it as an escape.
     """
-    return json.dumps(record, separators=(",", ":")).encode("ascii")
+    try:
+        return _ENCODER.encode(record)
+    except UnicodeEncodeError:
+        return json.dumps(record, separators=(",", ":")).encode("ascii")
 
 
 def blob_path(digest: str) -> str:

@@ -140,12 +140,11 @@ class Caller:
 
     def _check_window(self, model: Model, request: Request) -> None:
         characters = request.characters
-        tokens = self._estimator.tokens(model.name, characters)
-        if tokens > model.window:
-            fits = int(characters * model.window / tokens)
+        fits = self._estimator.fits(model.name, model.window, model.max_output)
+        if characters > fits:
             raise WindowExceeded(
-                f"the prompt has {characters:,} characters, about {tokens:,} tokens; "
-                f"{model.name} takes about {model.window:,}: cut it to {fits:,} characters"
+                f"the prompt has {characters:,} characters; {model.name} takes about {fits:,}: "
+                "cut it"
             )
 
     async def _reserve(
@@ -202,15 +201,13 @@ class Caller:
             raise BudgetExceeded(
                 "max_cost",
                 f"max_cost: ${dollars:.4f} of ${self._limits.max_cost or 0:g} are left; this call "
-                f"needs about {input_tokens:,} tokens in and {least:,} out; raise it with "
-                "--max-cost",
+                f"needs about {input_tokens:,} tokens in and {least:,} out",
             )
         if tokens - input_tokens < least:
             raise BudgetExceeded(
                 "max_tokens",
                 f"max_tokens: {tokens:,.0f} of {self._limits.max_tokens or 0:,} tokens are left; "
-                f"this call needs about {input_tokens:,} in and {least:,} out; raise it with "
-                "--max-tokens",
+                f"this call needs about {input_tokens:,} in and {least:,} out",
             )
         return int(min(wanted, tokens - input_tokens, paid))
 
@@ -328,9 +325,17 @@ class Caller:
         call.settle(usage, None if price is None else price.cost(usage))
 
 
+def _is_clean(text: str) -> bool:
+    """No lone surrogate in it; by encoding, which is much faster than looking for one."""
+    try:
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:
+        return False
+
+
 def _sendable(request: Request) -> tuple[Request, int]:
     """The request with lone surrogates, which JSON cannot carry, as U+FFFD; and how many."""
-    if all(message.text.isascii() for message in request.messages):
+    if all(map(_is_clean, (message.text for message in request.messages))):
         return request, 0
     messages, total = [], 0
     for message in request.messages:

@@ -24,6 +24,11 @@ class TokenEstimator:
         """Tokens that ``characters`` of ordinary text are likely to be for ``model``."""
         return math.ceil(characters / self._characters_a_token.get(model, self.FIRST))
 
+    def fits(self, model: str, window: int, max_output: int) -> int:
+        """Characters of a prompt that leave room for the reply in a window of ``window`` tokens."""
+        room = max(window // 4, window - max_output)
+        return int(room * self._characters_a_token.get(model, self.FIRST))
+
     def observe(self, model: str, characters: int, tokens: int) -> None:
         """The endpoint counted ``tokens`` for a request of ``characters``."""
         if characters < self.SHORT or tokens <= 0:

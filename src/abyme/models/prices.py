@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from datetime import date
 from functools import cache, lru_cache
 from pathlib import Path
@@ -85,7 +86,13 @@ def price_of(model: str, base_url: str | None) -> Price | None:
 
 def price_of_model(model: Model) -> Price | None:
     """The price of ``model``, by its name and its endpoint."""
-    return price_of(model.name, model.endpoint)
+    return _price_in_hour(model.name, model.endpoint, int(time.time() // 3600))
+
+
+@lru_cache(64)
+def _price_in_hour(name: str, endpoint: str, hour: int) -> Price | None:
+    """Cached, since each call asks several times; by the hour, since prices change by the day."""
+    return price_of(name, endpoint)
 
 
 def names_of(provider: str) -> list[str]:

@@ -43,7 +43,7 @@ _NEXT = {
 
 # What the engine's messages look like; the tests hold these against the dialect.
 _QUESTION = re.compile(r"Question:\n(.*)\n\nThe data:\n", re.DOTALL)
-_RAN = "The cell ran."
+_RAN = re.compile(r"Cell \d+ ran\.")
 _LAST_MESSAGE = "This is the last message:"
 _OUTPUT = re.compile(r"^Output \([\d,]+ characters\):\n(`{3,})\n(.*?)\n\1$", re.DOTALL | re.M)
 
@@ -97,8 +97,8 @@ class Reader:
 def drive(messages: Sequence[Message]) -> str:
     """The root's next reply: a sentence and a cell, or plain text where no code is run."""
     told = [message.text for message in messages if message.role == "user"] or [""]
-    if told[-1].startswith(_LAST_MESSAGE):
-        return _from_what_was_printed(told[1:-1])
+    if _LAST_MESSAGE in told[-1]:
+        return _from_what_was_printed(told[1:])
     question = _question(told[0])
     query = search_text(question)
     words = sorted(query.split(), key=len, reverse=True)[:3]
@@ -117,7 +117,7 @@ def _step(told: Sequence[str]) -> str:
     step = "look"
     for message in told:
         ran, failed = _NEXT[step]
-        step = ran if message.startswith(_RAN) else failed
+        step = ran if _RAN.match(message) else failed
     return step
 
 
@@ -140,7 +140,7 @@ def _from_what_was_printed(told: Sequence[str]) -> str:
 
 def _error(told: Sequence[str]) -> str:
     """The last line of the last traceback, or what else the last cell came to."""
-    failed = [message for message in told if not message.startswith(_RAN)]
+    failed = [message for message in told if not _RAN.match(message)]
     lines = re.findall(r"^\w[\w.]*(?:Error|Exception|Exit)\b.*", "\n".join(failed), re.M)
     reason = (
         lines[-1] if lines else next(iter(failed[-1:]), "no reason is known").partition("\n")[0]

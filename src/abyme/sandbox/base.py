@@ -29,6 +29,10 @@ class Host(Protocol):
         Raises :class:`~abyme.errors.AbymeError`, which the code sees as an exception.
         """
 
+    @property
+    def listens(self) -> bool:
+        """Whether anybody wants what a cell prints before it has ended."""
+
     def output(self, cell: int, text: str) -> None:
         """The running cell printed ``text`` (capped; for showing progress)."""
 

@@ -50,7 +50,7 @@ class Channel:
             return
         self._waiting.append((memoryview(encode(frame)), descriptor))
         if len(self._waiting) == 1:
-            self._writable()
+            self._flush()
             if self._waiting:
                 self._loop.add_writer(self._socket.fileno(), self._writable)
 
@@ -86,6 +86,11 @@ class Channel:
             self._end(f"it sent what is no frame ({error})")
 
     def _writable(self) -> None:
+        self._flush()
+        if not self._waiting:
+            self._loop.remove_writer(self._socket.fileno())
+
+    def _flush(self) -> None:
         while self._waiting:
             data, descriptor = self._waiting[0]
             ancillary = []
@@ -104,7 +109,6 @@ class Channel:
                 self._waiting[0] = (data[sent:], None)
                 continue
             self._waiting.popleft()
-        self._loop.remove_writer(self._socket.fileno())
 
     def _end(self, reason: str) -> None:
         if not self._closed:

@@ -95,6 +95,7 @@ class ProcessSandbox(msgspec.Struct, frozen=True, kw_only=True):
             ],
             "text_limit": self.text_bytes,
             "output_chars": self.output_chars,
+            "stream": host.listens,
             "memory_bytes": self.memory_bytes,
             "packages": importable_packages(),
         }

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from abyme.context.documents import Data
-from abyme.errors import AbymeError, CallFailed, DataChanged, JournalError, SandboxError
+from abyme.errors import AbymeError, DataChanged, JournalError, SandboxError
 from abyme.inside.codec import Frame, FrameError
 from abyme.sandbox.base import Host
 from abyme.sandbox.channel import HUNG_UP, Channel
@@ -213,8 +213,7 @@ class Worker:
             self._die_of(error)
             return
         except AbymeError as error:
-            kind = error.kind if isinstance(error, CallFailed) else type(error).__name__
-            reply = {"error": {"type": kind, "message": str(error)}}
+            reply = {"error": {"type": error.kind, "message": error.for_code}}
         except Exception as error:  # a fault of ours must not hang the cell that waits
             message = f"Abyme itself failed in {name}: {type(error).__name__}: {error}"
             reply = {"error": {"type": "HostError", "message": message}}

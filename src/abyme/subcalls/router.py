@@ -17,7 +17,7 @@ from abyme.models.base import Model, Request
 from abyme.models.caller import Caller
 from abyme.subcalls.keys import Keys
 from abyme.subcalls.tools import Tool
-from abyme.types import Message
+from abyme.types import FailedCall, Message
 
 MAX_BATCH = 100_000
 
@@ -49,10 +49,10 @@ class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CellCalls(msgspec.Struct):
-    """Sub-calls of one cell: how many, and a line for each that failed."""
+    """Sub-calls of one cell: how many, and those that failed."""
 
     made: int = 0
-    failed: list[str] = []
+    failed: list[FailedCall] = []
 
 
 class Router:
@@ -69,7 +69,9 @@ class Router:
         models: Mapping[str | None, Model],
         tools: Mapping[str, Tool],
         emit: Emit,
+        listens: bool,
     ) -> None:
+        self.listens = listens
         self._node = node
         self._caller = caller
         self._account = account
@@ -151,28 +153,38 @@ class Router:
         """All at once, answers in order; what failed is an item, what ends the run is raised."""
         if len(prompts) > MAX_BATCH:
             raise CallFailed(f"a batch has at most {MAX_BATCH:,} prompts, not {len(prompts):,}")
-        asked = (self._leaf(cell, kind, prompt, model) for prompt in prompts)
+        left = self._account.snapshot()["calls"]["left"]
+        if self._recorded is None and left is not None and len(prompts) > left:
+            raise CallFailed(
+                f"{len(prompts):,} prompts, but only {left:,} calls are left: none was sent; put "
+                "more items into a prompt",
+                "BudgetExceeded",
+            )
+        asked = (
+            self._leaf(cell, kind, prompt, model, index) for index, prompt in enumerate(prompts)
+        )
         settled = await asyncio.gather(*asked, return_exceptions=True)
         items: list[Any] = []
         for outcome in settled:
             if isinstance(outcome, AbymeError) and not isinstance(outcome, JournalError):
-                kind_name = getattr(outcome, "kind", type(outcome).__name__)
-                items.append({"error": {"type": kind_name, "message": str(outcome)}})
+                items.append({"error": {"type": outcome.kind, "message": outcome.for_code}})
             elif isinstance(outcome, BaseException):
                 raise outcome
             else:
                 items.append({"value": outcome})
         return items
 
-    async def _leaf(self, cell: int, kind: CallKind, prompt: str, model: str | None) -> str:
-        """One plain model call."""
+    async def _leaf(
+        self, cell: int, kind: CallKind, prompt: str, model: str | None, index: int | None = None
+    ) -> str:
+        """One plain model call; ``index`` is its place in a batch."""
         key = self._keys.next(cell, kind, {"prompt": prompt, "model": model})
         calls = self._cells.setdefault(cell, CellCalls())
-        number, calls.made = calls.made + 1, calls.made + 1
+        calls.made += 1
         try:
             asked = self._model(model)
             if self._recorded is not None:
-                return str(replayed(self._recorded, key))
+                return str(replayed(self._recorded, key)).strip()
             request = Request((Message("user", prompt),), purpose="sub")
             reply = await self._caller.call(
                 asked,
@@ -183,9 +195,9 @@ class Router:
                 kind=kind,
                 prompt=prompt,
             )
-            return reply.text
+            return reply.text.strip()  # code compares replies; models end them with newlines
         except AbymeError as error:
-            calls.failed.append(f"#{number}: {error}")
+            calls.failed.append(FailedCall(error.for_code, index))
             raise
 
     def _model(self, name: str | None) -> Model:

@@ -26,7 +26,7 @@ _TEXT = {
 Codec = tuple[Callable[[list[str]], bytes], Callable[[bytes], list[str]]]
 
 
-def codecs(bench: Bench) -> list[Row]:
+def frames(bench: Bench) -> list[Row]:
     """Encoding and decoding together, of 100 million characters in 20,000 prompts."""
     rows: list[Row] = []
     for kind, text in _TEXT.items():
