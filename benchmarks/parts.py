@@ -57,13 +57,13 @@ def _two_turns(bench: Bench) -> float:
 
 def _a_cell(bench: Bench) -> float:
     class Nobody:
+        listens = False
+
         async def call(self, cell: int, name: str, arguments: dict[str, Any]) -> Any:
             raise NotImplementedError
 
         def output(self, cell: int, text: str) -> None:
             """Nobody watches."""
-
-    listens = False
 
     async def trips() -> list[float]:
         data = load("a short text", folder=bench.folder / "cell")

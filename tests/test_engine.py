@@ -130,8 +130,9 @@ def test_cancelling_leaves_no_task_no_socket_and_no_process(runs: Path) -> None:
 
         async def main() -> None:
             running = asyncio.create_task(rlm.acompletion("q", "text"))
-            while len(stub.requests) < 21:
-                await asyncio.sleep(0.01)
+            async with asyncio.timeout(60):
+                while len(stub.requests) < 21:
+                    await asyncio.sleep(0.01)
             running.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await running

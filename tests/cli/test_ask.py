@@ -273,7 +273,9 @@ def test_ctrl_c_gives_the_draft_and_130(tmp_path: Path, runs: Path, data: Path) 
         text=True,
         env={**os.environ, "ABYME_RUNS": str(runs)},
     )
+    deadline = time.monotonic() + 60
     while not list(runs.glob("*/journal.jsonl")) or "spin" not in _journal(runs):
+        assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
     time.sleep(0.3)
     began = time.monotonic()

@@ -74,8 +74,9 @@ def test_calls_in_flight_are_cancelled_with_the_repl(tmp_path: Path) -> None:
         host = TestHost({"llm_query": hang})
         async with ProcessSandbox().open(data, host, ()) as repl:
             running = asyncio.create_task(repl.run(1, "llm_query('x')", 30))
-            while not host.calls:
-                await asyncio.sleep(0.01)
+            async with asyncio.timeout(60):
+                while not host.calls:
+                    await asyncio.sleep(0.01)
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
         others = asyncio.all_tasks() - {asyncio.current_task()}

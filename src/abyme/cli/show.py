@@ -89,7 +89,7 @@ def _lines(event: Event, at: float) -> Iterator[str]:
         case CellEnded():
             yield from _cell(event.result)
         case MessageAdded() if event.role == "user" and event.index > 1:
-            yield f"told: {event.text.rpartition('\n')[2]}"
+            yield "told: " + event.text.rpartition("\n")[2]
         case FinishHeld():
             yield f"held for one turn: {event.text[:200]}"
         case WorkerEnded():
