@@ -3,14 +3,29 @@
     from abyme import RLM
     answer = RLM("openai:gpt-5-mini").completion("Who signed first?", Path("contracts"))
 
-The names below are all that is public; everything else may change between versions.
+The names below are all that is public; everything else may change between versions. They are
+imported when first used, so that ``abyme --help`` and an early Ctrl-C need not wait for them.
 """
 
-from abyme.config import Limits
-from abyme.errors import AbymeError, ConfigError, DataChanged, DataError, JournalError, ModelError
-from abyme.rlm import RLM, Stream
-from abyme.types import Answer, Quote, Usage
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from abyme.version import __version__
+
+if TYPE_CHECKING:
+    from abyme.config import Limits
+    from abyme.errors import (
+        AbymeError,
+        ConfigError,
+        DataChanged,
+        DataError,
+        JournalError,
+        ModelError,
+    )
+    from abyme.rlm import RLM, Stream
+    from abyme.types import Answer, Quote, Usage
 
 __all__ = [
     "RLM",
@@ -27,3 +42,24 @@ __all__ = [
     "Usage",
     "__version__",
 ]
+
+_ROOMS = {
+    "abyme.config": ("Limits",),
+    "abyme.errors": (
+        *("AbymeError", "ConfigError", "DataChanged", "DataError", "JournalError", "ModelError"),
+    ),
+    "abyme.rlm": ("RLM", "Stream"),
+    "abyme.types": ("Answer", "Quote", "Usage"),
+}
+_WHERE = {name: room for room, names in _ROOMS.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'abyme' has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(_WHERE[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,5 +1,5 @@
 """``python -m abyme``."""
 
-from abyme.cli.main import main
+from abyme.cli import main
 
 main()

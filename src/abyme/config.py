@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from pathlib import Path
 
@@ -35,23 +34,40 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
-            value = getattr(self, name)
-            if value is None:
-                continue
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise ConfigError(f"{name} must be a number, not {value!r}")
-            if math.isnan(value) or value <= 0:
-                raise ConfigError(f"{name} must be above 0, not {value!r}")
+            _check_limit(name, getattr(self, name))
         if self.max_depth != 1:
             raise ConfigError("max_depth can only be 1 in this version: sub-calls are plain calls")
 
 
+_OPTIONAL = frozenset({"max_calls", "max_tokens", "max_cost", "max_seconds"})
+_FRACTIONS = frozenset({"max_cost", "max_seconds", "cell_seconds", "call_seconds"})
+_MOST = 10**15
+
+
+def _check_limit(name: str, value: object) -> None:
+    if value is None and name in _OPTIONAL:
+        return
+    whole = name not in _FRACTIONS
+    if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+        raise ConfigError(f"{name} must be a {'whole ' if whole else ''}number, not {value!r}")
+    if not value > 0:  # nan is not
+        raise ConfigError(f"{name} must be above 0, not {value!r}")
+    if value > _MOST:
+        none = "; None stands for no limit" if name in _OPTIONAL else ""
+        raise ConfigError(f"{name} must be at most {_MOST:,}{none}")
+
+
 def runs_folder(explicit: str | os.PathLike[str] | None = None) -> Path:
-    """Where runs are kept: the argument, else ``ABYME_RUNS``, else the user's data directory."""
-    if explicit is not None:
-        return Path(explicit).expanduser()
-    if configured := os.environ.get("ABYME_RUNS"):
-        return Path(configured).expanduser()
+    """Where runs are kept: the argument, else ``ABYME_RUNS``, else the user's data directory.
+
+    Raises :class:`ConfigError` for the home of a user who does not exist.
+    """
+    named = explicit if explicit is not None else os.environ.get("ABYME_RUNS")
+    if named:
+        try:
+            return Path(named).expanduser()
+        except RuntimeError as error:
+            raise ConfigError(f"the folder for runs, {named}: {error}") from None
     import platformdirs  # 40 ms, and needed only here
 
     return Path(platformdirs.user_data_dir("abyme", appauthor=False)) / "runs"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import concurrent.futures
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Coroutine
@@ -63,8 +64,14 @@ class Engine:
         self._thread = threading.Thread(target=self._serve, name="abyme", daemon=True)
         self._transport = Transport()
         self.shared = Shared(scheduler=Scheduler(), estimator=TokenEstimator())
+        self._stopping = False
+        self._pid = os.getpid()
         self._thread.start()
         atexit.register(self._stop)
+
+    def is_current(self) -> bool:
+        """Whether this is the engine's own thread, which must never wait for itself."""
+        return threading.current_thread() is self._thread
 
     def start(self, spec: RunSpec, listener: Listener | None = None) -> Handle:
         """Start a run. ``listener`` is called in the engine's thread with every event."""
@@ -93,14 +100,21 @@ class Engine:
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
+        while (
+            not self._stopping
+        ):  # a SystemExit that slipped through ends one round, not the engine
+            with contextlib.suppress(SystemExit, KeyboardInterrupt):
+                self._loop.run_forever()
 
     def _stop(self) -> None:
         """At the end of the interpreter: cancel what runs, so that no worker outlives it."""
+        if os.getpid() != self._pid:
+            return  # a forked child: the thread is not there
         try:
             self.submit(self._wind_down()).result(timeout=5)
         except (TimeoutError, RuntimeError, concurrent.futures.CancelledError):
             return
+        self._stopping = True
         self.call_soon(self._loop.stop)
         self._thread.join(timeout=1)
 

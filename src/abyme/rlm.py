@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
+import contextlib
 import os
 import queue
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -14,13 +16,16 @@ from abyme.config import Limits, runs_folder
 from abyme.context.load import Context
 from abyme.engine import Handle, engine
 from abyme.errors import ConfigError
-from abyme.events import Event
+from abyme.events import PASSING, Event
 from abyme.models.base import Model
 from abyme.run import RunSpec
 from abyme.sandbox.base import Sandbox
 from abyme.sandbox.process import ProcessSandbox
 from abyme.subcalls.tools import tool_table
 from abyme.types import Answer
+
+_UNREAD = 10_000
+"""Events that wait to be read, from which on pieces of output and text are left out."""
 
 
 class RLM:
@@ -74,6 +79,8 @@ class RLM:
         the run after that is in ``Answer.status`` and ``Answer.reason``. Ctrl-C ends the run, then
         raises ``KeyboardInterrupt``.
         """
+        if engine().is_current():
+            raise ConfigError("completion() would wait for itself here: use acompletion()")
         handle = self.start(question, context)
         try:
             return handle.future.result()
@@ -130,7 +137,7 @@ class RLM:
     def _abandon(self, handle: Handle) -> None:
         """The caller is leaving (Ctrl-C): end the run, and be gone only when it is."""
         handle.interrupt()
-        if not handle.future.done():
+        with contextlib.suppress(TimeoutError, concurrent.futures.CancelledError):
             handle.future.exception(timeout=10)
 
 
@@ -148,6 +155,8 @@ class Stream:
         self._handle.future.add_done_callback(lambda _: self._put(None))
 
     def _put(self, event: Event | None) -> None:
+        if isinstance(event, PASSING) and self._events.qsize() > _UNREAD:
+            return  # what nobody reads is not kept for ever; the journal's events all are
         self._events.put(event)
         self._wake()
 

@@ -8,7 +8,6 @@ import logging
 import platform
 import shutil
 import threading
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -262,7 +261,8 @@ class Run:
     async def _proved(self, data: Data, quotes: tuple[Quote, ...]) -> tuple[Quote, ...]:
         """The quotes, each compared byte for byte with what the host itself reads.
 
-        The hash of every document that is quoted is in the journal before the answer is.
+        The hash of every document that is quoted is in the journal before the answer is, unless
+        the run's time ends first.
         """
         places = {document.name: index for index, document in enumerate(data.documents)}
         checked: list[Quote] = []
@@ -273,14 +273,14 @@ class Run:
                 continue
             document = data.documents[index]
             if index not in self._hashed:
-                for digest in await in_thread(_hashes, (document,), self._interrupted_now):
+                for digest in await in_thread(_hashes, (document,), self._out_of_time):
                     with contextlib.suppress(JournalError):  # said in the answer's reason
                         self._tell_hash(data, index, digest)
             checked.append(await in_thread(_verify, document, quote))
         return tuple(checked)
 
-    def _interrupted_now(self) -> bool:
-        return self._interrupted
+    def _out_of_time(self) -> bool:
+        return self._interrupted or self._account.seconds_left(final=True) <= 0
 
     # -- the end -------------------------------------------------------------------------------
 
@@ -322,9 +322,11 @@ class Run:
         if self._listener is not None:
             try:
                 self._listener(event)
-            except Exception as error:
+            except BaseException as error:  # SystemExit too: it would end the engine's thread
                 self._listener = None
-                warnings.warn(f"a listener raised and is dropped: {error!r}", stacklevel=2)
+                _log.warning(
+                    "run %s: a listener raised and is dropped: %r", self._journal.run, error
+                )
 
     def _on_text(self, key: str) -> OnText:
         return lambda text: self._emit(TextAdded(key, text))

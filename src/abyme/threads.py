@@ -35,10 +35,11 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
         error: BaseException | None = None
         try:
             result = function(*args, **kwargs)
-        except StopIteration as stop:  # a future refuses it
-            error = RuntimeError(f"StopIteration: {stop}")
-        except BaseException as caught:
-            error = caught
+        except Exception as caught:
+            # A future refuses StopIteration.
+            error = RuntimeError(repr(caught)) if isinstance(caught, StopIteration) else caught
+        except BaseException as caught:  # SystemExit would end the event loop's thread
+            error = RuntimeError(repr(caught))
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(deliver, result, error)
 

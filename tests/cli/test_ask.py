@@ -307,3 +307,57 @@ def test_help_and_version(runs: Path) -> None:
     assert abyme("--version", runs=runs).stdout.startswith("abyme 0.")
     assert "ask" in abyme("--help", runs=runs).stdout
     assert "--max-cost" in abyme("ask", "--help", runs=runs).stdout
+
+
+@pytest.mark.parametrize("where", [">/dev/full", ">&-"])
+def test_a_stdout_that_cannot_be_written_is_one_line(
+    tmp_path: Path, runs: Path, data: Path, where: str
+) -> None:
+    model = replies(tmp_path, cell("FINAL('done')"))
+    done = shell(f"{sys.executable} -m abyme ask q {data} --model {model} -q {where}", runs)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1 and "cannot write to stdout" in done.stderr
+
+
+@pytest.mark.parametrize("where", ["2>/dev/full", "2>&-", "2> >(head -c 1 >/dev/null)"])
+def test_a_stderr_that_cannot_be_written_costs_nothing(
+    tmp_path: Path, runs: Path, data: Path, where: str
+) -> None:
+    model = replies(tmp_path, cell("FINAL('done')"))
+    done = shell(f"{sys.executable} -m abyme ask q {data} --model {model} {where}", runs)
+    assert (done.returncode, done.stdout) == (0, "done\n")
+
+
+def shell(line: str, runs: Path) -> subprocess.CompletedProcess[str]:
+    """Run a line of bash."""
+    environment = {**os.environ, "ABYME_RUNS": str(runs)}
+    command = ["bash", "-c", line]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_early_signal_is_no_traceback(runs: Path, data: Path, number: int) -> None:
+    for seconds in (0.1, 0.2, 0.3):
+        process = subprocess.Popen(
+            [sys.executable, "-X", "importtime", "-m", "abyme", "ask", "q", str(data)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "ABYME_RUNS": str(runs)},
+        )
+        # Python itself has not begun before it reports the first import of ours.
+        assert process.stderr is not None
+        while "abyme.version" not in process.stderr.readline():
+            assert process.poll() is None
+        time.sleep(seconds / 10)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=30)
+        assert process.returncode in (2, 130) and "Traceback" not in err
+
+
+@pytest.mark.parametrize("run", ["/nonexistent", "a" * 5000, "..", "*"])
+def test_a_run_that_cannot_be_is_one_line(runs: Path, run: str) -> None:
+    done = abyme("show", run, runs=runs)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert "there is no run" in done.stderr
+    assert abyme("show", "x", "--runs", "~nosuchuser/x", runs=runs).returncode == 2

@@ -6,6 +6,7 @@ interrupted.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -29,8 +30,8 @@ USAGE = 2
 INTERRUPTED = 130
 
 
-def main() -> None:
-    """The entry point: every error is one line and an exit code, never a traceback."""
+def run() -> None:
+    """Do what the arguments say: every error is one line and an exit code, never a traceback."""
     from abyme.errors import AbymeError, ConfigError, DataError
 
     try:
@@ -38,10 +39,11 @@ def main() -> None:
     except AbymeError as error:
         _say(f"abyme: {error}")
         sys.exit(USAGE if isinstance(error, ConfigError | DataError) else EXIT["failed"])
-    except BrokenPipeError:
-        # The reader of our output left (`| head`): nothing to say, and nowhere to say it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(EXIT["failed"])
+    except (BrokenPipeError, OutputError) as error:
+        # The reader of our output left (`| head`), which is its right; or the disk is full.
+        if isinstance(error, OutputError):
+            _say(f"abyme: {error}; `abyme show` has the answer")
+        os._exit(EXIT["failed"])
     except Exception as error:
         if os.environ.get("ABYME_TRACEBACK"):
             raise
@@ -149,7 +151,7 @@ def _run(
         _print(answer_json(answer))
     elif answer.text:
         # Into a file or a pipe exactly as it is; on a terminal nothing in it may act.
-        _print(_printable(answer.text) if sys.stdout.isatty() else answer.text)
+        _print(_printable(answer.text) if _on_terminal() else answer.text)
     if not quiet:
         for line in quote_lines(answer):
             _say(line)
@@ -176,18 +178,41 @@ def show(
         _print(line if as_json else _printable(line))
 
 
+def _on_terminal() -> bool:
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
 def _say(line: str) -> None:
-    """One line on stderr; control characters of file names and errors cannot act there."""
-    sys.stderr.write(_printable(line.replace("\n", " ")) + "\n")
-    sys.stderr.flush()
+    """One line on stderr; control characters of file names and errors cannot act there.
+
+    Never raises: a stderr that is closed or full must not cost the answer.
+    """
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(_printable(line.replace("\n", " ")) + "\n")
+            sys.stderr.flush()
 
 
 def _print(text: str) -> None:
-    """Text on stdout as UTF-8; a lone surrogate as its escape, which JSON can read too."""
-    sys.stdout.flush()
+    """Text on stdout as UTF-8; a lone surrogate as its escape, which JSON can read too.
+
+    Raises :class:`BrokenPipeError` where the reader has left, :class:`OutputError` where stdout
+    cannot be written otherwise.
+    """
     raw = text.encode("utf-8", "backslashreplace")
-    sys.stdout.buffer.write(raw if raw.endswith(b"\n") else raw + b"\n")
-    sys.stdout.buffer.flush()
+    try:
+        sys.stdout.buffer.write(raw if raw.endswith(b"\n") else raw + b"\n")
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"cannot write to stdout: {error.strerror}") from error
+    except AttributeError:
+        raise OutputError("cannot write to stdout: it is closed") from None
+
+
+class OutputError(Exception):
+    """Stdout is closed or full. What was to be printed is in the run's journal."""
 
 
 def _printable(text: str) -> str:

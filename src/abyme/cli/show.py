@@ -60,8 +60,8 @@ def run_lines(records: Iterable[Record]) -> Iterator[str]:
         yield from calls.lines(record.event)
         yield from _lines(record.event, record.at)
     if not ended:
-        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(last))
-        yield f"\nThe journal ends here, at {when}: the run is still going, or was killed."
+        when = time.strftime(", at %Y-%m-%d %H:%M:%S", time.localtime(last)) if last else ""
+        yield f"\nThe journal ends here{when}: the run is still going, or was killed."
 
 
 def _lines(event: Event, at: float) -> Iterator[str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import msgspec
 
-from abyme.errors import DataChanged
+from abyme.errors import DataChanged, DataError
 
 BLOCK = 1 << 20
 """Bytes read at once where a whole document is streamed."""
@@ -160,7 +161,9 @@ class Document(msgspec.Struct, frozen=True):
     def _changed(self) -> DataChanged:
         return DataChanged(f"{shown(self.name)} changed while the run was using it")
 
-    def _unreadable(self, error: OSError) -> DataChanged:
+    def _unreadable(self, error: OSError) -> DataError:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            return DataError(f"cannot open {shown(self.name)}: {error.strerror}; raise `ulimit -n`")
         return DataChanged(f"{shown(self.name)} can no longer be read: {error.strerror}")
 
 

@@ -21,6 +21,7 @@ class Calls:
         self._channel = channel
         self._numbers = itertools.count(1)
         self._pending: dict[int, Settle] = {}
+        self._parts: dict[int, list[Any]] = {}
 
     def ask(self, name: str, arguments: dict[str, Any]) -> Any:
         """Ask the host and wait. Raises the exception that the host answered with."""
@@ -53,9 +54,16 @@ class Calls:
 
     def settle(self, frame: Frame) -> bool:
         """Hand a reply frame to its call; False where nobody waits for it any more."""
-        settle = self._pending.pop(frame.get("id", 0), None)
+        number = frame.get("id", 0)
+        if frame["t"] == "part":  # of a list too long for one frame; the rest follows
+            self._parts.setdefault(number, []).extend(frame["value"])
+            return True
+        settle = self._pending.pop(number, None)
+        before = self._parts.pop(number, None)
         if settle is None:
             return False
+        if before is not None and "error" not in frame:
+            frame["value"] = before + frame["value"]
         settle(frame)
         return True
 

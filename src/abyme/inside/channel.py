@@ -93,5 +93,8 @@ class Channel:
             self._descriptors.extend(descriptors)
             if not data:
                 os.killpg(0, signal.SIGKILL)
-            for frame in decoder.feed(data):
-                handle(frame)
+            try:
+                for frame in decoder.feed(data):
+                    handle(frame)
+            except BaseException:  # deaf, it would only make its host wait
+                os._exit(EXIT_UNREACHABLE)

@@ -18,6 +18,9 @@ MAX_FRAME = 64 * 1024 * 1024
 MAX_DEPTH = 100
 """Nesting of lists and objects; far below what would exhaust the stack of whoever walks them."""
 
+MAX_PARTS = 1_000_000
+"""Lists and objects of one frame: each takes far more memory than the two bytes it may be."""
+
 Frame = dict[str, Any]
 
 
@@ -33,6 +36,8 @@ def encode(frame: Frame) -> bytes:
     """
     body = json.dumps(frame, ensure_ascii=False, separators=(",", ":"))
     raw = body.encode("utf-8", "surrogatepass")
+    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _too_deep(frame):
+        raise FrameError(f"nested deeper than {MAX_DEPTH}")
     if len(raw) > MAX_FRAME:
         raise FrameError(f"a frame of {len(raw):,} bytes is over the limit of {MAX_FRAME:,}")
     return len(raw).to_bytes(4, "big") + raw
@@ -68,8 +73,10 @@ class Decoder:
 
 
 def _decode(body: bytes) -> Frame:
+    if body.count(b"[") + body.count(b"{") > MAX_PARTS:
+        raise FrameError(f"not a frame: more than {MAX_PARTS:,} lists and objects")
     try:
-        frame = json.loads(body.decode("utf-8", "surrogatepass"))
+        frame = json.loads(body.decode("utf-8", "surrogatepass"), parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise FrameError(f"not a frame: {error}") from None
     if not isinstance(frame, dict) or not isinstance(frame.get("t"), str):
@@ -78,6 +85,10 @@ def _decode(body: bytes) -> Frame:
     if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _too_deep(frame):
         raise FrameError(f"not a frame: nested deeper than {MAX_DEPTH}")
     return frame
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
 
 
 def _too_deep(frame: Frame) -> bool:

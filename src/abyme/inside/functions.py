@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from .calls import Calls
@@ -23,7 +23,9 @@ def model_calls(calls: Calls) -> dict[str, Callable[..., Any]]:
 
     def llm_query_batched(prompts: Iterable[str], model: str | None = None) -> Results:
         """Ask all prompts at once; answers in their order, a Failed where there is none."""
-        items = calls.ask("llm_query_batched", {"prompts": _texts(prompts), "model": model})
+        items: list[Any] = []
+        for some in in_pieces(_texts(prompts)):
+            items += calls.ask("llm_query_batched", {"prompts": some, "model": model})
         return Results.from_frames(items)
 
     async def allm_query(prompt: str, model: str | None = None) -> str:
@@ -67,6 +69,23 @@ def model_calls(calls: Calls) -> dict[str, Callable[..., Any]]:
     for function in functions:
         function.__qualname__ = function.__name__  # what a TypeError calls it
     return {function.__name__: function for function in functions}
+
+
+_PIECE_CHARACTERS = 12_000_000
+
+
+def in_pieces(prompts: list[str]) -> Iterator[list[str]]:
+    """The prompts in order, in lists of which each surely fits a frame."""
+    piece: list[str] = []
+    size = 0
+    for prompt in prompts:
+        if piece and size + len(prompt) > _PIECE_CHARACTERS:
+            yield piece
+            piece, size = [], 0
+        piece.append(prompt)
+        size += len(prompt)
+    if piece:
+        yield piece
 
 
 def tool(calls: Calls, name: str, parameters: list[str], doc: str) -> Callable[..., Any]:

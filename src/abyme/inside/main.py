@@ -51,7 +51,7 @@ def main(descriptor: int) -> None:
             frame["value"] = channel.take_descriptor()
             if not calls.settle(frame):
                 os.close(frame["value"])
-        elif frame["t"] in ("reply", "document"):
+        elif frame["t"] in ("reply", "part", "document"):
             calls.settle(frame)
         else:
             inbox.put(frame)

@@ -9,7 +9,8 @@
 
 A line is ``{"seq": n, "at": seconds, "prev": hash, "event": …}``. ``prev`` is the SHA-256 of the
 line before (without its newline), 32 hex digits; 32 zeros on the first. A string longer than
-:data:`INLINE_CHARS` anywhere in an event is ``{"$blob": sha256, "chars": n}`` instead. Lone
+:data:`INLINE_CHARS` anywhere in an event is ``{"$blob": sha256, "chars": n}`` instead; an object of
+the user's that has the key ``$blob`` or ``$dict`` is wrapped as ``{"$dict": object}``. Lone
 surrogates are written as JSON escapes.
 """
 
@@ -28,6 +29,8 @@ FIRST_PREV = "0" * 32
 JOURNAL = "journal.jsonl"
 BLOBS = "blobs"
 DATA = "data"
+BLOB = "$blob"
+DICT = "$dict"
 
 
 def line_hash(line: bytes) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,10 @@ import msgspec
 
 from abyme.errors import JournalError
 from abyme.events import JOURNALLED, Event
-from abyme.journal.format import BLOBS, FIRST_PREV, JOURNAL, blob_path, line_hash
+from abyme.inside.hits import cut_end
+from abyme.journal.format import BLOB, BLOBS, DICT, FIRST_PREV, JOURNAL, blob_path, line_hash
+
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -49,23 +53,26 @@ def find_run(runs: Path, run: str) -> Path:
 
     Raises :class:`JournalError` where there is none, or more than one.
     """
-    if (runs / run / JOURNAL).is_file():
-        return runs / run
-    if (Path(run) / JOURNAL).is_file():
-        return Path(run)
-    found = sorted(path.parent for path in runs.glob(f"{_escape(run)}*/{JOURNAL}")) if run else []
+    for folder in (runs / run, Path(run)):
+        if run and _has_journal(folder):
+            return folder
+    names = [path.parent for path in runs.glob(f"*/{JOURNAL}")]
+    found = sorted(path for path in names if run and path.name.startswith(run))
     if len(found) == 1:
         return found[0]
     if found:
-        names = ", ".join(path.name for path in found[:5])
-        raise JournalError(f"{run} may be {len(found)} runs ({names}): give more of its id")
-    newest = sorted((path.parent.name for path in runs.glob(f"*/{JOURNAL}")), reverse=True)[:3]
+        some = ", ".join(path.name for path in found[:5])
+        raise JournalError(f"{run} may be {len(found)} runs ({some}): give more of its id")
+    newest = sorted((path.name for path in names), reverse=True)[:3]
     hint = f"; the newest are {', '.join(newest)}" if newest else ""
-    raise JournalError(f"there is no run {run!r} in {runs}{hint}")
+    raise JournalError(f"there is no run {cut_end(run, 80)!r} in {runs}{hint}")
 
 
-def _escape(name: str) -> str:
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
+def _has_journal(folder: Path) -> bool:
+    try:
+        return (folder / JOURNAL).is_file()
+    except (OSError, ValueError):  # a name too long, or with a NUL: no run is called that
+        return False
 
 
 def _lines(folder: Path) -> list[bytes]:
@@ -97,8 +104,10 @@ def _record(folder: Path, raw: dict[str, Any], number: int) -> Record:
 
 def _without_blobs(folder: Path, value: Any) -> Any:
     if isinstance(value, dict):
-        if "$blob" in value:
-            return _blob(folder, str(value["$blob"]))
+        if BLOB in value:
+            return _blob(folder, str(value[BLOB]))
+        if isinstance(inner := value.get(DICT), dict):
+            value = inner  # the user's own, whatever its keys
         return {key: _without_blobs(folder, item) for key, item in value.items()}
     if isinstance(value, list):
         return [_without_blobs(folder, item) for item in value]
@@ -106,6 +115,8 @@ def _without_blobs(folder: Path, value: Any) -> Any:
 
 
 def _blob(folder: Path, digest: str) -> str:
+    if not _DIGEST.fullmatch(digest):
+        raise JournalError(f"{folder / JOURNAL} names a text that cannot be: {digest[:80]!r}")
     path = folder / BLOBS / blob_path(digest)
     try:
         raw = path.read_bytes()

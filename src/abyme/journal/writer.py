@@ -16,8 +16,10 @@ import msgspec
 from abyme.errors import JournalError
 from abyme.events import PASSING, Event
 from abyme.journal.format import (
+    BLOB,
     BLOBS,
     DATA,
+    DICT,
     FIRST_PREV,
     INLINE_CHARS,
     JOURNAL,
@@ -112,7 +114,8 @@ class Journal:
         if isinstance(value, str):
             return value if len(value) <= INLINE_CHARS else self._blob(value)
         if isinstance(value, dict):
-            return {key: self._with_blobs(item) for key, item in value.items()}
+            body = {key: self._with_blobs(item) for key, item in value.items()}
+            return {DICT: body} if BLOB in value or DICT in value else body
         if isinstance(value, list | tuple):
             return [self._with_blobs(item) for item in value]
         return value
@@ -130,7 +133,7 @@ class Journal:
                 partial.replace(path)
             except OSError as error:
                 raise self._failed(error) from error
-        return {"$blob": digest, "chars": len(text)}
+        return {BLOB: digest, "chars": len(text)}
 
     def _failed(self, error: OSError) -> JournalError:
         self._failure = (

@@ -266,7 +266,7 @@ class Caller:
             raise
         except BaseException as error:  # cancelled, or a fault of the model's own code
             call.charge(sent=call.sent)
-            if not isinstance(error, Exception) or isinstance(error, AbymeError):
+            if isinstance(error, asyncio.CancelledError | AbymeError):
                 raise
             name, kind = call.model.name, type(error).__name__
             raise ModelError(f"{name} broke with {kind}: {error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Literal
 
 import msgspec
@@ -60,7 +61,7 @@ class Completion:
 
     def reply(self) -> Reply:
         """The whole reply. Raises BadReply where there is no text in it, saying why."""
-        text = "".join(self._pieces)
+        text = _joined(self._pieces)
         if self.finish == "content_filter":
             raise self._final("was withheld by the provider's content filter")
         if not text.strip():
@@ -76,8 +77,10 @@ class Completion:
         try:
             payload = msgspec.json.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            payload = _with_surrogates(data)
+        if payload is None:
             what = "an HTML page" if data.lstrip()[:1] == b"<" else "something that is not JSON"
-            raise self.bad(f"sent {what}", data) from None
+            raise self.bad(f"sent {what}", data)
         if not isinstance(payload, dict):
             raise self.bad("sent JSON that is no chat completion", data)
         return payload
@@ -165,3 +168,22 @@ def _dict(value: Any) -> dict[str, Any]:
 def _count(value: Any) -> int:
     """A number of tokens; 0 for whatever is none."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+
+
+def _with_surrogates(data: bytes) -> Any:
+    """``data`` as JSON that escapes half a character, as servers do that cut a stream in two.
+
+    None where it is no JSON at all. The halves of a pair are joined where their texts are.
+    """
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _joined(pieces: list[str]) -> str:
+    text = "".join(pieces)
+    if text.isascii():
+        return text
+    # The two halves of a character that came in two pieces become one again.
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abyme.errors import BadReply
 
-MAX_LINE = 8 * 1024 * 1024
+MAX_LINE = 1024 * 1024
 """Bytes of one line. No honest endpoint comes near it; without a cap one could fill the memory."""
 
 _FIELDS = (b"data", b"error", b"event", b"id", b"retry", b"")
@@ -23,24 +23,31 @@ class EventStream:
     def __init__(self) -> None:
         self.seen = False
         """Whether a field or comment of an event stream has come: if not, it was none."""
-        self._tail = b""
+        self._tail = bytearray()
         self._data: list[bytes] = []
         self._first = True
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """The payloads that ``chunk`` completes. Raises BadReply for an endless line."""
-        lines = (self._tail + chunk).splitlines(keepends=True)
-        self._tail = b""
+        if b"\n" not in chunk and b"\r" not in chunk and not self._tail.endswith(b"\r"):
+            self._tail += chunk  # in place: a long line must not be copied with each of its chunks
+            self._check_tail()
+            return []
+        lines = bytes(self._tail + chunk).splitlines(keepends=True)
+        self._tail = bytearray()
         # A bare CR at the end may be half of a CRLF: it waits for the next chunk, too.
         if lines and not lines[-1].endswith(b"\n"):
-            self._tail = lines.pop()
-            if len(self._tail) > MAX_LINE:
-                raise BadReply(f"the endpoint streamed a line of more than {MAX_LINE} bytes")
+            self._tail = bytearray(lines.pop())
+            self._check_tail()
         return self._events(lines)
+
+    def _check_tail(self) -> None:
+        if len(self._tail) > MAX_LINE:
+            raise BadReply(f"the endpoint streamed a line of more than {MAX_LINE:,} bytes")
 
     def finish(self) -> list[bytes]:
         """The payload of a last event that the end of the stream cut short of its blank line."""
-        lines, self._tail = [self._tail, b"\n"], b""
+        lines, self._tail = [bytes(self._tail), b"\n"], bytearray()
         return self._events(lines)
 
     def _events(self, lines: list[bytes]) -> list[bytes]:

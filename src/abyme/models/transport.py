@@ -6,6 +6,7 @@ import asyncio
 import errno
 import gc
 import io
+import os
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -113,6 +114,7 @@ class Transport:
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._pid = 0
         self._proxies: dict[str, Proxy | None] = {}
 
     async def post_json(
@@ -177,16 +179,18 @@ class Transport:
     def _open(self) -> aiohttp.ClientSession:
         loop = asyncio.get_running_loop()
         if self._session is not None:
-            if self._loop is not loop:
+            if self._loop is loop:
+                return self._session
+            if os.getpid() == self._pid:
                 raise RuntimeError("this Transport is bound to another event loop: close it there")
-            return self._session
+            # A forked child: the sockets are the parent's, so they are left alone.
         http = import_aiohttp()
         session: aiohttp.ClientSession = http.ClientSession(
             connector=http.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE),
             cookie_jar=http.DummyCookieJar(),
             headers={"User-Agent": "abyme"},
         )
-        self._session, self._loop = session, loop
+        self._session, self._loop, self._pid = session, loop, os.getpid()
         return session
 
 

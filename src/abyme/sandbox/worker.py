@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import socket
 import subprocess
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from abyme.context.documents import Data
-from abyme.errors import AbymeError, DataChanged, JournalError, SandboxError
+from abyme.errors import AbymeError, DataError, JournalError, SandboxError
 from abyme.inside.codec import Frame, FrameError
+from abyme.inside.shorten import shorten
 from abyme.sandbox.base import Host
 from abyme.sandbox.channel import HUNG_UP, Channel
 from abyme.sandbox.child import CLOSED, ChildProcess, describe_exit
@@ -19,16 +20,21 @@ from abyme.sandbox.clock import CellClock
 from abyme.types import CellError, CellResult, Ended, Finish, Quote, Variable
 
 MAX_CALLS_IN_FLIGHT = 20_000
-_FATAL = (DataChanged, JournalError)
+MAX_CHARACTERS_IN_FLIGHT = 256_000_000
+"""Of the arguments of all calls of one worker: what they may take of the host's memory."""
+_PART_CHARACTERS = 8_000_000
+_CALLS_SECONDS = 5.0
+"""How long the end of a worker waits for its cancelled calls to be over."""
+_FATAL = (DataError, JournalError)
 """What ends the run rather than the call in which it came up."""
 
 
 class _Place(msgspec.Struct):
     text: str
     document: int
-    start: int
-    end: int
-    line: int
+    start: _Count
+    end: _Count
+    line: _Count
 
 
 class _Finish(msgspec.Struct):
@@ -38,18 +44,24 @@ class _Finish(msgspec.Struct):
     quotes: tuple[_Place, ...] = ()
 
 
+_Piece = Annotated[str, msgspec.Meta(max_length=1 << 20)]
+_Text = Annotated[str, msgspec.Meta(max_length=1 << 20)]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
+_Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+
+
 class _Done(msgspec.Struct):
     """The worker's account of a cell. Its author is hostile: every field is checked by type."""
 
     cell: int
     ended: Ended
-    output: str
-    output_chars: int
+    output: _Text
+    output_chars: _Count
     variables: tuple[Variable, ...]
     notes: tuple[str, ...]
-    seconds: float
-    cpu_seconds: float
-    peak_bytes: int
+    seconds: _Seconds
+    cpu_seconds: _Seconds
+    peak_bytes: _Count
     draft: str = ""
     error: CellError | None = None
     finish: _Finish | None = None
@@ -79,6 +91,7 @@ class Worker:
         self._grace_timer: asyncio.TimerHandle | None = None
         self._cell = 0
         self._calls: set[asyncio.Task[None]] = set()
+        self._characters = 0
         self._opened: set[int] = set()
         self._fatal: AbymeError | None = None
         self.ended_how = ""
@@ -110,7 +123,7 @@ class Worker:
     async def run(self, cell: int, code: str, seconds: float) -> CellResult:
         """See :class:`~abyme.sandbox.base.Repl`.
 
-        Raises :class:`DataChanged` or :class:`JournalError` where a call of the cell, or the data
+        Raises :class:`DataError` or :class:`JournalError` where a call of the cell, or the data
         that it used, ended the run.
         """
         self._cell = cell
@@ -154,7 +167,8 @@ class Worker:
         """End the process and all that it started; wait until it is gone. May be called twice."""
         self._cancel_calls()
         await self._end()
-        await asyncio.gather(*self._calls, return_exceptions=True)
+        if self._calls:
+            await asyncio.wait(self._calls, timeout=_CALLS_SECONDS)
 
     # -- what comes from the worker ------------------------------------------------------------
 
@@ -164,7 +178,7 @@ class Worker:
                 case "ready":
                     self._on_ready()
                 case "out":
-                    self._host.output(self._cell, msgspec.convert(frame.get("text"), str))
+                    self._host.output(self._cell, msgspec.convert(frame.get("text"), _Piece))
                 case "call":
                     self._on_call(frame)
                 case "document":
@@ -197,11 +211,21 @@ class Worker:
         number = msgspec.convert(frame.get("id"), int)
         name = msgspec.convert(frame.get("name"), str)
         arguments = msgspec.convert(frame.get("args"), dict[str, Any])
+        size = _characters(arguments)
         if len(self._calls) >= MAX_CALLS_IN_FLIGHT:
             raise FrameError(f"more than {MAX_CALLS_IN_FLIGHT:,} calls in flight")
+        if self._characters + size > MAX_CHARACTERS_IN_FLIGHT:
+            message = f"calls in flight hold over {MAX_CHARACTERS_IN_FLIGHT:,} characters: wait"
+            self._reply(number, {"error": {"type": "CallError", "message": message}})
+            return
+        self._characters += size
         task = self._loop.create_task(self._call(number, name, arguments))
         self._calls.add(task)
-        task.add_done_callback(self._calls.discard)
+        task.add_done_callback(lambda done: self._call_ended(done, size))
+
+    def _call_ended(self, task: asyncio.Task[None], size: int) -> None:
+        self._calls.discard(task)
+        self._characters -= size
 
     async def _call(self, number: int, name: str, arguments: dict[str, Any]) -> None:
         clock = self._clock
@@ -224,6 +248,11 @@ class Worker:
 
     def _reply(self, number: int, reply: Frame) -> None:
         try:
+            *parts, last = in_parts(reply.get("value"))
+            for part in parts:
+                self._channel.send({"t": "part", "id": number, "value": part})
+            if parts:
+                reply = {"value": last}
             self._channel.send({"t": "reply", "id": number, **reply})
         except (FrameError, TypeError, ValueError) as error:
             message = f"the result cannot be handed to the REPL: {error}"
@@ -246,7 +275,7 @@ class Worker:
             ended=done.ended,
             output=done.output + self._raw_output(),
             output_chars=done.output_chars + len(self._raw_output()),
-            error=done.error,
+            error=None if done.error is None else _cut(done.error),
             variables=done.variables,
             finish=None if done.finish is None else self._finish(done.finish),
             draft=done.draft,
@@ -325,3 +354,37 @@ class Worker:
     def _raw_output(self) -> str:
         text = self._child.output()
         return f"\n[written straight to descriptor 1 or 2:]\n{text}" if text else ""
+
+
+def _cut(error: CellError) -> CellError:
+    """As the worker cuts it, if it is the worker that wrote it."""
+    return CellError(
+        type=error.type[:100],
+        message=shorten(error.message, 2_000),
+        traceback=shorten(error.traceback, 8_000),
+    )
+
+
+def in_parts(value: Any) -> list[Any]:
+    """A long list, as a batch's answers are, cut into lists of which each fits a frame."""
+    if not isinstance(value, list):
+        return [value]
+    parts: list[Any] = [[]]
+    size = 0
+    for item in value:
+        characters = _characters(item) + 50
+        if size + characters > _PART_CHARACTERS and parts[-1]:
+            parts.append([])
+            size = 0
+        parts[-1].append(item)
+        size += characters
+    return parts
+
+
+def _characters(value: Any) -> int:
+    """Characters of all texts in ``value``; frames are never nested deep."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, dict):
+        return sum(map(_characters, value.values()))
+    return sum(map(_characters, value)) if isinstance(value, list) else 8

@@ -9,8 +9,9 @@ from typing import Any
 
 import msgspec
 
-from abyme.errors import AbymeError, CallFailed, JournalError
+from abyme.errors import AbymeError, BudgetExceeded, CallFailed, DataError, JournalError
 from abyme.events import CallKind, Emit, HostAnswered, HostCalled, OutputAdded
+from abyme.inside.hits import cut_end
 from abyme.journal.replay import Outcome
 from abyme.ledger import Account
 from abyme.models.base import Model, Request
@@ -20,6 +21,11 @@ from abyme.subcalls.tools import Tool
 from abyme.types import FailedCall, Message
 
 MAX_BATCH = 100_000
+MAX_HOST_CALLS = 10_000
+"""Calls of a cell that no limit of the run counts; each is two events in the journal."""
+_FAILED_KEPT = 1_000
+_FATAL = (JournalError, DataError)
+"""What ends the run rather than one item of a batch."""
 
 
 class LlmQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,6 +58,8 @@ class CellCalls(msgspec.Struct):
     """Sub-calls of one cell: how many, and those that failed."""
 
     made: int = 0
+    asked: int = 0
+    """Calls of tools and ``budget``."""
     failed: list[FailedCall] = []
 
 
@@ -78,6 +86,8 @@ class Router:
         self._models = models
         self._tools = tools
         self._emit = emit
+        self._width = account.limits.max_width
+        self._tools_at_once = asyncio.Semaphore(self._width)
         self._keys = Keys(node)
         self._recorded: Mapping[str, Outcome] | None = None
         self._cells: dict[int, CellCalls] = {}
@@ -160,18 +170,31 @@ class Router:
                 "more items into a prompt",
                 "BudgetExceeded",
             )
-        asked = (
-            self._leaf(cell, kind, prompt, model, index) for index, prompt in enumerate(prompts)
-        )
-        settled = await asyncio.gather(*asked, return_exceptions=True)
-        items: list[Any] = []
-        for outcome in settled:
-            if isinstance(outcome, AbymeError) and not isinstance(outcome, JournalError):
-                items.append({"error": {"type": outcome.kind, "message": outcome.for_code}})
-            elif isinstance(outcome, BaseException):
-                raise outcome
-            else:
-                items.append({"value": outcome})
+        items: list[Any] = [None] * len(prompts)
+        waiting = iter(enumerate(prompts))
+        refused: list[BudgetExceeded] = []
+
+        async def work() -> None:
+            for index, prompt in waiting:
+                try:
+                    if refused:  # the money is gone: the rest need not ask one by one
+                        raise refused[0]
+                    items[index] = {"value": await self._leaf(cell, kind, prompt, model, index)}
+                except _FATAL:
+                    raise
+                except AbymeError as error:
+                    if isinstance(error, BudgetExceeded):
+                        refused.append(error)
+                    items[index] = {"error": {"type": error.kind, "message": error.for_code}}
+
+        # As many at once as may be in flight: a task for each of 100,000 would stall the engine.
+        workers = [asyncio.create_task(work()) for _ in range(min(self._width, len(prompts)))]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
         return items
 
     async def _leaf(
@@ -197,7 +220,8 @@ class Router:
             )
             return reply.text.strip()  # code compares replies; models end them with newlines
         except AbymeError as error:
-            calls.failed.append(FailedCall(error.for_code, index))
+            if len(calls.failed) < _FAILED_KEPT:
+                calls.failed.append(FailedCall(cut_end(error.for_code, 500), index))
             raise
 
     def _model(self, name: str | None) -> Model:
@@ -205,7 +229,8 @@ class Router:
             return self._models[name]
         except KeyError:
             known = ", ".join(sorted(known for known in self._models if known))
-            raise CallFailed(f"model {name!r} is not offered here; there is {known}") from None
+            asked = cut_end(name or "", 60)
+            raise CallFailed(f"model {asked!r} is not offered here; there is {known}") from None
 
     async def _host_call(
         self, cell: int, name: str, arguments: dict[str, Any], run: Callable[[], Awaitable[Any]]
@@ -214,10 +239,15 @@ class Router:
         key = self._keys.next(cell, name, arguments)
         if self._recorded is not None:
             return replayed(self._recorded, key)
+        calls = self._cells.setdefault(cell, CellCalls())
+        calls.asked += 1
+        if calls.asked > MAX_HOST_CALLS:
+            raise CallFailed(f"more than {MAX_HOST_CALLS:,} calls of tools and budget() in a cell")
         self._emit(HostCalled(key, self._node, cell, name, arguments))
         started = time.monotonic()
         try:
-            value = await run()
+            async with self._tools_at_once:
+                value = await run()
         except CallFailed as error:
             self._emit(
                 HostAnswered(

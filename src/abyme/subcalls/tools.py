@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import keyword
 import typing
@@ -11,6 +12,7 @@ from typing import Any
 import msgspec
 
 from abyme.errors import CallFailed, ConfigError
+from abyme.inside.hits import cut_end
 from abyme.sandbox.base import Function
 from abyme.threads import in_thread
 
@@ -55,21 +57,26 @@ class Tool:
         return Function(self.name, tuple(self._signature.parameters), doc, str(self._signature))
 
     async def call(self, arguments: dict[str, Any]) -> Any:
-        """Run the function; an ordinary one in a thread, so that it cannot stop the engine.
+        """Run the function in a thread of its own, so that it cannot stop the engine.
+
+        A coroutine function gets an event loop there. What is cancelled is the wait for it: a
+        thread cannot be stopped.
 
         Raises :class:`CallFailed`: ``TypeError`` for wrong arguments, ``ToolError`` where the
         function raises or returns what cannot be handed over.
         """
         bound = self._bind(arguments)
         try:
-            if inspect.iscoroutinefunction(self._function):
-                value = await self._function(*bound.args, **bound.kwargs)
-            else:
-                value = await in_thread(self._function, *bound.args, **bound.kwargs)
-            return msgspec.to_builtins(value, str_keys=True)
+            return await in_thread(self._run, bound)
         except Exception as error:
-            message = f"{self.name} raised {type(error).__name__}: {error}"
+            message = f"{self.name} raised {type(error).__name__}: {cut_end(str(error), 2_000)}"
             raise CallFailed(message, "ToolError") from error
+
+    def _run(self, bound: inspect.BoundArguments) -> Any:
+        value = self._function(*bound.args, **bound.kwargs)
+        if inspect.iscoroutine(value):
+            value = asyncio.run(value)
+        return msgspec.to_builtins(value, str_keys=True)
 
     def _bind(self, arguments: dict[str, Any]) -> inspect.BoundArguments:
         try:
