@@ -45,6 +45,8 @@ def prose_finish(reply: str) -> ProseFinish | None:
     parentheses, for nothing in them, and for an expression that would have to be run. Of several
     the last one counts.
     """
+    if "FINAL" not in reply:  # nearly always, and looking closer means parsing
+        return None
     with quietly():
         return _last_finish(spoken(reply))
 

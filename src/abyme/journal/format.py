@@ -49,6 +49,18 @@ def encode_line(record: dict[str, Any]) -> bytes:
         return json.dumps(record, separators=(",", ":")).encode("ascii")
 
 
+def encode_short(event: Any) -> bytes | None:
+    """An event as JSON, where none of its texts can need a blob or an escape; else None.
+
+    Nearly all events, and several times as fast as walking through their values.
+    """
+    try:
+        body = _ENCODER.encode(event)
+    except UnicodeEncodeError:
+        return None
+    return body if len(body) <= INLINE_CHARS and b'"$' not in body else None
+
+
 def blob_path(digest: str) -> str:
     """Where the blob lies, below the blobs folder."""
     return f"{digest[:2]}/{digest}"

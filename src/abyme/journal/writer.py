@@ -25,6 +25,7 @@ from abyme.journal.format import (
     JOURNAL,
     blob_path,
     encode_line,
+    encode_short,
     line_hash,
 )
 from abyme.threads import in_thread
@@ -75,9 +76,7 @@ class Journal:
             return
         if self._failure:
             raise JournalError(self._failure)
-        body = self._with_blobs(msgspec.to_builtins(event))
-        record = {"seq": self._sequence, "at": round(time.time(), 6), "prev": self._previous}
-        line = encode_line({**record, **body})
+        line = self._line(event)
         try:
             self._write(line + b"\n")
         except OSError as error:
@@ -104,6 +103,13 @@ class Journal:
             await in_thread(_sync, file)
         finally:
             os.close(file)
+
+    def _line(self, event: Event) -> bytes:
+        head = {"seq": self._sequence, "at": round(time.time(), 6), "prev": self._previous}
+        body = encode_short(event)
+        if body is not None:
+            return encode_line(head)[:-1] + b"," + body[1:]
+        return encode_line({**head, **self._with_blobs(msgspec.to_builtins(event))})
 
     def _write(self, line: bytes) -> None:
         # A full disk may take a part of the line: what is torn there, a reader passes over.
