@@ -39,7 +39,8 @@ class Progress:
         """Take one event."""
         match event:
             case RunStarted():
-                self._say(f"run {event.run} · {event.model} · may spend: {_limits(event)}")
+                self._say(f"run {event.run} · {event.model}")
+                self._say(f"may spend: {_limits(event)}")
             case DocumentLoaded() if event.encoding not in ("utf-8", "ascii"):
                 count = self._other_encodings.get(event.encoding, 0)
                 self._other_encodings[event.encoding] = count + 1
@@ -47,10 +48,7 @@ class Progress:
                 self._say(self._loaded(event))
             case WorkerStarted() if not event.layers and not self._warned:
                 self._warned = True
-                self._say(
-                    "warning: model-written code runs in a separate process that is not confined "
-                    "yet: it can read your files and use the network"
-                )
+                self._say("warning: model-written code is not confined yet: it could read any file")
             case AttemptFailed():
                 self._say(f"attempt {event.attempt} failed: {event.error} {_again(event.wait)}")
             case CallEnded() if event.key.count("/") > 1:
@@ -108,10 +106,12 @@ def closing_line(answer: Answer) -> str:
 
 
 def quote_lines(answer: Answer) -> Iterator[str]:
-    """Each quote under its document and line; of a long one the beginning."""
+    """Where each quote stands, and its beginning where the answer does not hold it."""
     for quote in answer.quotes:
         checked = "" if quote.verified else " (not verified)"
         yield f"  {quote.document}:{quote.line}{checked}"
+        if quote.text.strip() in answer.text:
+            continue  # it is read there already
         lines = quote.text.strip("\n").split("\n")
         yield from (f"    {line}" for line in lines[:_QUOTED_LINES])
         if len(lines) > _QUOTED_LINES:

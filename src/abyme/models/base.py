@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Literal, Protocol
 
 import msgspec
@@ -12,7 +13,7 @@ from abyme.types import Message, Reply
 OnText = Callable[[str], None]
 
 
-class Request(msgspec.Struct, frozen=True):
+class Request(msgspec.Struct, frozen=True, dict=True):
     """One request to a model.
 
     ``purpose``: ``root`` for the conversation that drives a REPL, ``sub`` for a call from code.
@@ -23,7 +24,7 @@ class Request(msgspec.Struct, frozen=True):
     purpose: Literal["root", "sub"] = "root"
     max_tokens: int | None = None
 
-    @property
+    @cached_property
     def characters(self) -> int:
         """Characters of all messages together."""
         return sum(len(message.text) for message in self.messages)
