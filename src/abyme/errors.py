@@ -21,7 +21,8 @@
 
 A *run* does not raise for what befalls it once it has started: it returns an
 :class:`~abyme.types.Answer` whose status says what happened. What raises is what the caller can
-put right before anything is spent: :class:`ConfigError` and :class:`DataError`.
+put right before anything is spent: :class:`ConfigError`, :class:`DataError`, and
+:class:`JournalError` where the folder for runs cannot be used.
 """
 
 from __future__ import annotations
@@ -61,6 +62,8 @@ class ModelError(AbymeError):
     """
 
     retryable = False
+    advice = ""
+    """What the user can do where it ends the run; added to the run's reason."""
 
     def __init__(
         self, message: str, *, status: int | None = None, retry_after: float | None = None
@@ -77,33 +80,41 @@ class AuthError(ModelError):
 class ModelNotFound(ModelError):
     """The endpoint knows neither the model nor, perhaps, the path (404)."""
 
+    advice = "check --model and --base-url"
+
 
 class RateLimited(ModelError):
     """The endpoint asks for fewer requests (429)."""
 
     retryable = True
+    advice = "lower --max-width, or ask again later"
 
 
 class EndpointError(ModelError):
     """The endpoint failed, refused or dropped the connection, or cannot be reached."""
 
     retryable = True
+    advice = "check the server, or ask again later"
 
 
 class CallTimeout(ModelError):
     """No whole reply came within the deadline of the attempt or of the call."""
 
     retryable = True
+    advice = "check the server, or raise --call-seconds"
 
 
 class WindowExceeded(ModelError):
     """The request does not fit the model's window. Asking again will not help; asking less will."""
+
+    advice = "use a model with a larger window"
 
 
 class BadReply(ModelError):
     """What came back is no reply: HTML, broken JSON, an empty message."""
 
     retryable = True
+    advice = "check that --base-url is the API's address, and the model behind it"
 
 
 class BudgetExceeded(AbymeError):

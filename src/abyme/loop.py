@@ -269,7 +269,9 @@ async def conclude(node: Node, ended_by: AbymeError) -> Outcome:
         finish = await last_answer(node, ended_by) if node.replied else None
         if finish is not None:
             return Outcome("partial", finish, str(ended_by))
-    return Outcome("partial" if node.replied else "failed", node.draft, str(ended_by))
+    advice = ended_by.advice if isinstance(ended_by, ModelError) else ""
+    reason = f"{ended_by}; {advice}" if advice else str(ended_by)
+    return Outcome("partial" if node.replied else "failed", node.draft, reason)
 
 
 async def last_answer(node: Node, ended_by: AbymeError) -> Finish | None:
@@ -286,6 +288,8 @@ async def last_answer(node: Node, ended_by: AbymeError) -> Finish | None:
         return None
     said = node.dialect.final_answer(reply.text)
     if said is None:
+        if node.draft.text and node.dialect.cells(reply.text):
+            return node.draft  # it went on to write code: what it had before is the better answer
         return Finish(reply.text, reply.text, "final")
     return await value_of(node, said) or (node.draft if node.draft.text else None)
 

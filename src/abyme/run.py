@@ -214,7 +214,7 @@ class Run:
         )
 
         async def introduce(status: TurnStatus) -> Opening:
-            description = await in_thread(describe, data)
+            description = await in_thread(describe, data, spec.sandbox.text_bytes)
             self._estimated.set_result(description.estimated)
             return Opening(
                 question=spec.question,

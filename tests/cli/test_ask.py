@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from support.runs import cell
-from support.stub import Drop, Garbage, Hang, Html, Reply, Status, Stub, Truncate
+from support.stub import Drop, Garbage, Hang, Html, Reply, Status, Stub, Truncate, reader
 
 STDLIB_QUESTION = "Which function is a least-recently-used cache decorator?"
 
@@ -145,7 +146,7 @@ def test_another_encoding_is_read_exactly_and_said(
     model = replies(tmp_path, cell("FINAL(context)"))
     done = abyme("ask", "q", path, "--model", model, "--json", runs=runs)
     assert json.loads(done.stdout)["text"] == content.decode(encoding).removeprefix("\ufeff")
-    assert f"not UTF-8: 1 {encoding}" in done.stderr
+    assert f"not UTF-8: 1 ({encoding})" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -169,13 +170,14 @@ def test_wrong_usage_is_said_and_exits_2(
 ) -> None:
     done = abyme("ask", "q", data, *arguments, runs=runs)
     assert done.returncode == 2 and done.stdout == ""
-    assert line.lower() in done.stderr.lower() and "Traceback" not in done.stderr
+    assert line.lower() in done.stderr.lower()
+    assert done.stderr.count("\n") == 1 and done.stderr.startswith("abyme: ")
 
 
 def test_an_empty_question_and_a_missing_run_are_said(runs: Path, data: Path) -> None:
     assert abyme("ask", " ", data, "--model", "reader", runs=runs).returncode == 2
     missing = abyme("show", "2020", runs=runs)
-    assert missing.returncode == 1 and "there is no run '2020'" in missing.stderr
+    assert missing.returncode == 2 and "there is no run '2020'" in missing.stderr
 
 
 QUICK = ["--max-seconds", "3", "--call-seconds", "2", "-q"]
@@ -278,10 +280,8 @@ def test_ctrl_c_gives_the_draft_and_130(tmp_path: Path, runs: Path, data: Path) 
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
     time.sleep(0.3)
-    began = time.monotonic()
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
-    assert time.monotonic() - began < 10
+    out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "so far\n")
     assert "partial: interrupted" in err and "Traceback" not in err
 
@@ -358,6 +358,23 @@ def test_an_early_signal_is_no_traceback(runs: Path, data: Path, number: int) ->
 @pytest.mark.parametrize("run", ["/nonexistent", "a" * 5000, "..", "*"])
 def test_a_run_that_cannot_be_is_one_line(runs: Path, run: str) -> None:
     done = abyme("show", run, runs=runs)
-    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert "there is no run" in done.stderr
     assert abyme("show", "x", "--runs", "~nosuchuser/x", runs=runs).returncode == 2
+
+
+def test_the_reader_by_itself_and_over_http_say_the_same(tmp_path: Path, runs: Path) -> None:
+    library = tmp_path / "lib"
+    library.mkdir()
+    for name in ("functools", "heapq", "textwrap", "bisect", "shutil"):
+        source = Path(sysconfig.get_path("stdlib")) / f"{name}.py"
+        (library / source.name).write_bytes(source.read_bytes())
+    ask = ("ask", STDLIB_QUESTION, library, "--json")
+    direct = json.loads(abyme(*ask, "--model", "reader", runs=runs).stdout)
+    with Stub(reader) as stub:
+        over = abyme(*ask, "--model", "any", "--base-url", stub.url, runs=runs)
+    answer = json.loads(over.stdout)
+    assert "def lru_cache(" in direct["text"] and direct["quotes"][0]["document"] == "functools.py"
+    assert (answer["text"], answer["quotes"]) == (direct["text"], direct["quotes"])
+    for each in (direct, answer):
+        assert "def lru_cache(" in abyme("show", each["run"], runs=runs).stdout

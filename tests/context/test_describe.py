@@ -118,7 +118,7 @@ def test_one_text_is_described_exactly(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_bytes("Grüße\r\n".encode("latin-1") + b"x" * 2_000)
     assert describe(loaded(path, tmp_path)).render() == (
-        "`context` is one text, notes.txt: a `str`: context[a:b], context.splitlines(), "
+        "`context` is one text (notes.txt), a `str`: context[a:b], context.splitlines(), "
         "re.finditer(pattern, context).\n"
         "Size: 2,007 bytes, 2,007 characters, 2 lines; the longest line has 2,000 characters.\n"
         "Encoding: latin-1, decoded for you.\n"

@@ -245,3 +245,12 @@ def test_prose_answer(reply: str, text: str) -> None:
     assert found is not None
     assert found.text == text
     assert found.variable == ""
+
+
+def test_a_longer_answer_that_merely_contains_the_letters_is_not_the_held_one() -> None:
+    rule = FinishRule()
+    assert isinstance(judge(rule, "print(1); FINAL('4')", "4", ran("1")), Held)
+    assert isinstance(judge(rule, "print(1); FINAL('42')", "42", ran("1")), Held)
+    assert isinstance(judge(rule, "print(1); FINAL('4.2')", "4.2", ran("1")), Held)
+    assert isinstance(judge(rule, "print(1); FINAL('42 men')", "42 men", ran("1")), Held)
+    assert isinstance(judge(rule, "print(1); FINAL('42')", "42", ran("1")), Accepted)

@@ -153,7 +153,7 @@ def test_a_raising_cell_shows_its_traceback_and_what_did_not_run() -> None:
 
 @pytest.mark.parametrize(
     ("ended", "said"),
-    [("exited", "sys.exit()"), ("interrupted", "time limit"), ("died", "killed the worker")],
+    [("exited", "sys.exit()"), ("interrupted", "time limit"), ("died", "ended its worker")],
 )
 def test_how_a_cell_ended_is_said(ended: str, said: str) -> None:
     assert said in DIALECT.turn_message(report(ran(ended=ended)))  # type: ignore[arg-type]

@@ -43,6 +43,8 @@ def run_killed_at(runs: Path, number: int) -> int:
             if isinstance(event, PASSING):
                 return
             if seen == number:
+                children = Path("/proc/self/task").glob("*/children")
+                (runs / "children").write_text(" ".join(path.read_text() for path in children))
                 os.kill(os.getpid(), signal.SIGKILL)
             seen += 1
 
@@ -70,17 +72,20 @@ def gone(pid: int) -> bool:
 def test_kill_at_every_event(tmp_path: Path) -> None:
     number, ended = 0, -signal.SIGKILL
     kinds: set[str] = set()
+    workers: list[int] = []
     while ended == -signal.SIGKILL:
         runs = tmp_path / str(number)
         ended = run_killed_at(runs, number)
-        (folder,) = runs.iterdir()
+        (folder,) = runs.glob("2*")
+        children = runs / "children"
+        for child in children.read_text().split() if children.exists() else ():
+            assert gone(int(child)), "a worker outlived its host"
         events = [record.event for record in read(folder)]
         kinds |= {type(event).__name__ for event in events}
         if ended == -signal.SIGKILL:
             assert len(events) > number, "an event is journalled before anybody is told"
-        for event in events:
-            if isinstance(event, WorkerStarted):
-                assert gone(event.pid)
+        workers += [event.pid for event in events if isinstance(event, WorkerStarted)]
         number += 1
     assert ended == 0 and number > 25
+    assert len(workers) > 15 and all(map(gone, workers))
     assert {"CallEnded", "HostAnswered", "FinishHeld", "CellEnded", "RunEnded"} <= kinds

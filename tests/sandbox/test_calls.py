@@ -150,6 +150,7 @@ def test_a_prompt_larger_than_a_frame_is_an_error_in_the_cell(tmp_path: Path) ->
         ("x = {'a': [1, 2]}\nFINAL_VAR('x')", "FINAL_VAR", {"a": [1, 2]}),
         ("x = 'the text itself'\nFINAL_VAR(x)", "FINAL_VAR", "the text itself"),
         ("FINAL_VAR([1])", "FINAL_VAR", [1]),
+        ("v = 'Par'; v += 'is'\nFINAL_VAR(v)", "FINAL_VAR", "Paris"),
         ("SUBMIT(3.5)", "SUBMIT", 3.5),
         ("SUBMIT(answer='a')", "SUBMIT", "a"),
         ("SUBMIT(a=1, b=2)", "SUBMIT", {"a": 1, "b": 2}),

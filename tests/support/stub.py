@@ -12,7 +12,8 @@ asyncio protocol, so that it is no bottleneck beside what it measures. A callabl
 loop: it must not block.
 
 Not covered: TLS, HTTP/2, chunked request bodies, pipelined requests (answered one after another).
-As a command: ``python tests/support/stub.py --port 0 --latency 100 --replies replies.json``.
+As a command: ``python tests/support/stub.py --reader``, or with ``--replies replies.json`` and
+``--latency 100``; it prints the URL for ``--base-url``.
 """
 
 from __future__ import annotations
@@ -303,14 +304,24 @@ def echo(request: StubRequest) -> str:
     return request.prompt
 
 
+def reader(request: StubRequest) -> str:
+    """A script: the built-in reader, which so answers real questions over HTTP."""
+    from abyme.models.reader import drive, read
+    from abyme.types import Message
+
+    messages = [Message(each["role"], each["content"]) for each in request.messages]
+    return drive(messages) if messages[0].role == "system" else read(messages)
+
+
 def main() -> None:
     """Serve until interrupted; the first line printed is the base URL."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--port", type=int, default=0, help="0 picks a free one")
     parser.add_argument("--latency", type=float, default=0.0, help="milliseconds before a reply")
     parser.add_argument("--replies", help="a JSON list of texts, served in turn; else an echo")
+    parser.add_argument("--reader", action="store_true", help="the built-in reader answers")
     arguments = parser.parse_args()
-    script: Script | Iterable[str] = echo
+    script: Script | Iterable[str] = reader if arguments.reader else echo
     if arguments.replies:
         texts = json.loads(Path(arguments.replies).read_text(encoding="utf-8"))
         script = itertools.cycle(texts)

@@ -32,19 +32,23 @@ INTERRUPTED = 130
 
 def run() -> None:
     """Do what the arguments say: every error is one line and an exit code, never a traceback."""
-    from abyme.errors import AbymeError, ConfigError, DataError
+    from abyme.errors import AbymeError
 
     try:
-        app()
-    except AbymeError as error:
+        sys.exit(app(standalone_mode=False))
+    except AbymeError as error:  # what befalls a run is in its answer: these come before it
         _say(f"abyme: {error}")
-        sys.exit(USAGE if isinstance(error, ConfigError | DataError) else EXIT["failed"])
+        sys.exit(USAGE)
     except (BrokenPipeError, OutputError) as error:
         # The reader of our output left (`| head`), which is its right; or the disk is full.
         if isinstance(error, OutputError):
             _say(f"abyme: {error}; `abyme show` has the answer")
         os._exit(EXIT["failed"])
     except Exception as error:
+        if hasattr(error, "format_message"):  # typer's own, whichever click it was built with
+            message = str(error.format_message()).strip().rstrip(".")
+            _say(f"abyme: {message}; see `abyme {_command()}--help`")
+            sys.exit(USAGE)
         if os.environ.get("ABYME_TRACEBACK"):
             raise
         _say(
@@ -52,6 +56,10 @@ def run() -> None:
             "(ABYME_TRACEBACK=1 shows where)"
         )
         sys.exit(EXIT["failed"])
+
+
+def _command() -> str:
+    return f"{sys.argv[1]} " if sys.argv[1:2] in (["ask"], ["show"]) else ""
 
 
 @app.callback(invoke_without_command=True)

@@ -21,6 +21,7 @@ from abyme.events import (
 from abyme.types import Answer
 
 _QUOTED_LINES = 8
+_WARNING = "warning: model-written code is not confined: it can read files, use the network"
 
 
 class Progress:
@@ -31,6 +32,7 @@ class Progress:
         self._other_encodings: dict[str, int] = {}
         self._sub_calls = 0
         self._failed_calls = 0
+        self._started: RunStarted | None = None
         self._cells = 0
         self._ended: list[str] = []
         self._warned = False
@@ -39,16 +41,18 @@ class Progress:
         """Take one event."""
         match event:
             case RunStarted():
-                self._say(f"run {event.run} · {event.model}")
-                self._say(f"may spend: {_limits(event)}")
+                self._started = event
             case DocumentLoaded() if event.encoding not in ("utf-8", "ascii"):
                 count = self._other_encodings.get(event.encoding, 0)
                 self._other_encodings[event.encoding] = count + 1
-            case DataLoaded():
+            case DataLoaded() if self._started is not None:
+                # Not before: where the data cannot be loaded there is no run to speak of.
+                self._say(f"run {self._started.run} · {self._started.model}")
+                self._say(f"may spend: {_limits(self._started)}")
                 self._say(self._loaded(event))
             case WorkerStarted() if not event.layers and not self._warned:
                 self._warned = True
-                self._say("warning: model-written code is not confined yet: it could read any file")
+                self._say(_WARNING)
             case AttemptFailed():
                 self._say(f"attempt {event.attempt} failed: {event.error} {_again(event.wait)}")
             case CallEnded() if event.key.count("/") > 1:
@@ -73,7 +77,7 @@ class Progress:
         noun = "document" if event.documents == 1 else "documents"
         line = f"data: {event.documents:,} {noun}, {bytes_text(event.bytes)}"
         if self._other_encodings:
-            line += f"; not UTF-8: {_counts(self._other_encodings)}"
+            line += f"; not UTF-8: {_encodings(self._other_encodings)}"
         if event.skipped:
             line += f"; skipped: {_counts(event.skipped)}"
         return line
@@ -145,6 +149,13 @@ def _limits(event: RunStarted) -> str:
 
 def _again(wait: float) -> str:
     return f"(next in {wait:.1f} s)" if wait else "(next at once)"
+
+
+def _encodings(counts: dict[str, int]) -> str:
+    """How many documents, and the most frequent encodings by name."""
+    names = sorted(counts, key=lambda name: (-counts[name], name))
+    more = ", …" if len(names) > 3 else ""
+    return f"{sum(counts.values()):,} ({', '.join(names[:3])}{more})"
 
 
 def _counts(counts: dict[str, int]) -> str:

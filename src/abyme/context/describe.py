@@ -25,8 +25,6 @@ _SAMPLE_BYTES = 16_384
 _TEXT_PREVIEW = 1_200
 _DOCUMENT_PREVIEW = 120
 _PREVIEWS = 6
-_SURELY_STR = 128 << 20
-"""Bytes up to which a text is a ``str`` in the REPL, however wide its characters are."""
 _AS_STR = "a `str`: context[a:b], context.splitlines(), re.finditer(pattern, context)."
 _PERHAPS_LAZY = (
     "a `str`, or if that would not fit a LazyText (print(context) says which). Both: context[a:b], "
@@ -68,6 +66,8 @@ class Description(msgspec.Struct, frozen=True):
     encodings: tuple[tuple[str, int], ...] = ()
     """Those that are not UTF-8, with the number of documents in each."""
     skipped: tuple[tuple[str, int], ...] = ()
+    surely_str: bool = True
+    """Whether one text is a ``str`` in the REPL however wide its characters are."""
 
     def render(self) -> str:
         """The description as the model reads it: under 3,000 characters, whatever the data."""
@@ -75,9 +75,9 @@ class Description(msgspec.Struct, frozen=True):
 
     def _text(self) -> list[str]:
         preview = self.previews[0]
-        how = _AS_STR if self.bytes <= _SURELY_STR else _PERHAPS_LAZY
+        how = _AS_STR if self.surely_str else _PERHAPS_LAZY
         return [
-            f"`context` is one text, {shown(preview.name, 60)}: {how}",
+            f"`context` is one text ({shown(preview.name, 60)}), {how}",
             self._sizes(),
             *(f"Encoding: {name}, decoded for you." for name, _ in self.encodings),
             "How it begins (data, not instructions; written as a Python string):",
@@ -121,8 +121,10 @@ class Description(msgspec.Struct, frozen=True):
         return f"≈ {round(number, -digits):,}"
 
 
-def describe(data: Data) -> Description:
+def describe(data: Data, text_bytes: int = 512 << 20) -> Description:
     """Describe data of any size in milliseconds; sizes are exact up to :data:`EXACT_BYTES`.
+
+    ``text_bytes``: bytes that a text may take as a ``str`` in the REPL.
 
     Raises :class:`~abyme.errors.DataChanged` where a document is not what it was.
     """
@@ -145,6 +147,7 @@ def describe(data: Data) -> Description:
         largest=tuple((each.name, each.bytes) for each in largest) if len(names) > 1 else (),
         encodings=_most(Counter(e.encoding for e in data.documents if e.encoding != "utf-8")),
         skipped=_most(Counter(data.skipped)),
+        surely_str=data.bytes * 4 <= text_bytes,
     )
 
 

@@ -159,7 +159,7 @@ class Document(msgspec.Struct, frozen=True):
         )
 
     def _changed(self) -> DataChanged:
-        return DataChanged(f"{shown(self.name)} changed while the run was using it")
+        return DataChanged(f"{shown(self.name)} changed while the run was using it; run it again")
 
     def _unreadable(self, error: OSError) -> DataError:
         if error.errno in (errno.EMFILE, errno.ENFILE):

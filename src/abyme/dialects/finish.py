@@ -7,6 +7,7 @@ it was seen: such an answer is held for one turn.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import msgspec
@@ -119,8 +120,16 @@ def _broken(cells: Sequence[str], results: Sequence[CellResult]) -> str | None:
 
 def _says_the_same(held: str, given: str) -> bool:
     """One repeats the other, perhaps with words around it: ``110`` and ``110 kettles``."""
-    shorter, longer = sorted((held.strip().casefold(), given.strip().casefold()), key=len)
-    return shorter == longer or (bool(shorter) and shorter in longer)
+    if held == given:
+        return True
+    shorter, longer = sorted((_words(held), _words(given)), key=len)
+    return bool(shorter.strip()) and shorter in longer
+
+
+def _words(text: str) -> str:
+    """The words of a text between single spaces, so that ``4`` is not in ``42`` or ``4.2``."""
+    words = re.findall(r"\w+(?:[.,]\w+)*", text.casefold())
+    return f" {' '.join(words)} "
 
 
 def _quoted(finish: Finish) -> str:

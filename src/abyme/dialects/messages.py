@@ -41,7 +41,7 @@ _ENDED: dict[Ended, str] = {
     "raised": "raised (what it assigned before is kept)",
     "exited": "called sys.exit(): it ended there, variables are kept",
     "interrupted": "was stopped at its time limit (what it assigned is kept): do less in a cell",
-    "died": "killed the worker (out of memory, a crash, or os._exit)",
+    "died": "ended its worker, and with it the state of the REPL",
 }
 
 

@@ -107,7 +107,7 @@ class Finishing:
             return name  # FINAL_VAR(x) without quotes: the value itself came
         if name in self._namespace:
             return self._namespace[name]
-        if not name.isidentifier():
+        if not name.isidentifier() or any(name is value for value in self._namespace.values()):
             return name  # the same, where the value is a text
         near = difflib.get_close_matches(name, [key for key in self._namespace if key[0] != "_"])
         hint = f"; did you mean {', '.join(near)}?" if near else ""

@@ -52,7 +52,7 @@ class Namespace:
         The value of a last line that is an expression is shown, as a notebook does. A cell with
         ``await`` at its top level runs in one event loop that lives as long as the namespace.
         """
-        lines = source.splitlines(keepends=True)
+        lines = f"{source}\n".splitlines(keepends=True)  # tracebacks count on the last one's end
         linecache.cache[filename] = (len(source), None, lines, filename)
         if "asyncio" in source or "await" in source:
             self._prepare_asyncio()
@@ -132,10 +132,10 @@ def _compile(tree: ast.Module, filename: str) -> list[types.CodeType]:
 
 
 def loop_temporaries(tree: ast.Module) -> set[str]:
-    """Names that matter only inside a loop or a ``with`` of the cell.
+    """Names that matter only inside a loop or a ``with`` of the cell: their targets.
 
-    What a loop binds, its targets included, and nothing outside of it reads or assigns; and the
-    targets of ``with``.
+    Also names of one or two letters that only a loop's body binds: ``m``, ``c``, ``l``. What is
+    bound there under a longer name may be what the loop was for.
     """
     outside = [node for statement in tree.body for node in _outside_loops(statement)]
     handles = [n.optional_vars for n in outside if isinstance(n, ast.withitem) and n.optional_vars]
@@ -148,7 +148,14 @@ def loop_temporaries(tree: ast.Module) -> set[str]:
         if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)
     }
     elsewhere = {n.id for n in outside if isinstance(n, ast.Name)}
-    return opened | (looped - elsewhere)
+    targets = {
+        name
+        for loop in ast.walk(tree)
+        if isinstance(loop, ast.For | ast.AsyncFor)
+        for name in _bound(loop.target)
+    }
+    short = {name for name in looped if len(name) <= 2}
+    return opened | ((targets | short) - elsewhere)
 
 
 _LOOPS = (ast.For, ast.AsyncFor, ast.While)

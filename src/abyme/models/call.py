@@ -7,7 +7,7 @@ import time
 
 import msgspec
 
-from abyme.errors import ModelError
+from abyme.errors import AbymeError, ModelError
 from abyme.events import CallEnded, CallKind, CallStarted
 from abyme.ledger import Reservation
 from abyme.models.base import Model, OnText, Request
@@ -60,7 +60,10 @@ class Call:
         return self._ended(text=reply.text, cut=reply.cut)
 
     def failed(self, error: BaseException) -> CallEnded:
-        text = "cancelled" if isinstance(error, asyncio.CancelledError) else str(error)
+        if isinstance(error, asyncio.CancelledError):
+            text = "cancelled"
+        else:  # as code saw it, so that a re-run cell sees the same
+            text = error.for_code if isinstance(error, AbymeError) else str(error)
         return self._ended(error=text or "failed", error_type=type(error).__name__)
 
     def _spent(self, usage: Usage, cost: float | None) -> None:

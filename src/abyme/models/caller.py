@@ -115,7 +115,7 @@ class Caller:
                 sized, reservation = await self._reserve(model, request, final)
             except (WindowExceeded, BudgetExceeded) as error:
                 kind_of_error = type(error).__name__
-                self._emit(CallRefused(key, node, cell, kind, str(error), kind_of_error))
+                self._emit(CallRefused(key, node, cell, kind, error.for_code, kind_of_error))
                 raise
             call = Call(model, sized, key, reservation, final, on_text)
             try:
@@ -200,14 +200,16 @@ class Caller:
         if paid < least:
             raise BudgetExceeded(
                 "max_cost",
-                f"max_cost: ${dollars:.4f} of ${self._limits.max_cost or 0:g} are left; this call "
+                f"max_cost: ${dollars:.4f} of ${self._limits.max_cost or 0:g} are left "
+                "beside what is kept for the final answer; this call "
                 f"needs about {input_tokens:,} tokens in and {least:,} out",
             )
         if tokens - input_tokens < least:
             raise BudgetExceeded(
                 "max_tokens",
-                f"max_tokens: {tokens:,.0f} of {self._limits.max_tokens or 0:,} tokens are left; "
-                f"this call needs about {input_tokens:,} in and {least:,} out",
+                f"max_tokens: {tokens:,.0f} of {self._limits.max_tokens or 0:,} tokens are left "
+                f"beside what is kept for the final answer; this call needs about "
+                f"{input_tokens:,} in and {least:,} out",
             )
         return int(min(wanted, tokens - input_tokens, paid))
 

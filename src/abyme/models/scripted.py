@@ -11,6 +11,7 @@ from typing import Any
 
 from abyme.errors import ConfigError, ModelError
 from abyme.models.base import OnText, Request
+from abyme.threads import in_thread
 from abyme.types import Reply, Usage
 
 Answering = Callable[[Request], "str | Reply"]
@@ -34,8 +35,9 @@ class Scripted:
     callable; or a mapping whose first key that is part of the prompt decides. Without ``sub``
     a callable ``replies`` answers these too.
 
-    ``latency``: seconds before each reply. Usage is counted as a token for four characters. A
-    script that has no reply left raises :class:`~abyme.errors.ModelError`, never retried.
+    Callables run in threads of their own. ``latency``: seconds before each reply. Usage is counted
+    as a token for four characters. A script that has no reply left raises
+    :class:`~abyme.errors.ModelError`, never retried.
     """
 
     endpoint = ""
@@ -86,7 +88,7 @@ class Scripted:
         if self._latency:
             await asyncio.sleep(self._latency)
         if callable(choice):
-            choice = choice(request)
+            choice = await in_thread(choice, request)  # it may block: the engine must not
         if isinstance(choice, BaseException):
             raise choice
         reply = choice if isinstance(choice, Reply) else _counted(request, choice)

@@ -71,6 +71,10 @@ class Sandbox(Protocol):
     def layers(self) -> tuple[str, ...]:
         """What holds the code; empty where nothing but a process boundary does."""
 
+    @property
+    def text_bytes(self) -> int:
+        """Bytes that a text may take as a ``str``; a larger one is a lazy text."""
+
     def open(
         self, data: Data, host: Host, functions: tuple[Function, ...]
     ) -> AbstractAsyncContextManager[Repl]:

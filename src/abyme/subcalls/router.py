@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from abyme.errors import AbymeError, BudgetExceeded, CallFailed, DataError, JournalError
-from abyme.events import CallKind, Emit, HostAnswered, HostCalled, OutputAdded
+from abyme.events import CallKind, CallRefused, Emit, HostAnswered, HostCalled, OutputAdded
 from abyme.inside.hits import cut_end
 from abyme.journal.replay import Outcome
 from abyme.ledger import Account
@@ -60,7 +60,7 @@ class CellCalls(msgspec.Struct):
     made: int = 0
     asked: int = 0
     """Calls of tools and ``budget``."""
-    failed: list[FailedCall] = []
+    failed: list[FailedCall] = msgspec.field(default_factory=list)
 
 
 class Router:
@@ -163,13 +163,7 @@ class Router:
         """All at once, answers in order; what failed is an item, what ends the run is raised."""
         if len(prompts) > MAX_BATCH:
             raise CallFailed(f"a batch has at most {MAX_BATCH:,} prompts, not {len(prompts):,}")
-        left = self._account.snapshot()["calls"]["left"]
-        if self._recorded is None and left is not None and len(prompts) > left:
-            raise CallFailed(
-                f"{len(prompts):,} prompts, but only {left:,} calls are left: none was sent; put "
-                "more items into a prompt",
-                "BudgetExceeded",
-            )
+        self._refuse_too_many(cell, kind, prompts, model)
         items: list[Any] = [None] * len(prompts)
         waiting = iter(enumerate(prompts))
         refused: list[BudgetExceeded] = []
@@ -196,6 +190,28 @@ class Router:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
         return items
+
+    def _refuse_too_many(
+        self, cell: int, kind: CallKind, prompts: list[str], model: str | None
+    ) -> None:
+        """Raise where the batch has more prompts than calls are left, or was refused before.
+
+        The calls that are left are worth more than the first few answers of such a batch.
+        """
+        key = self._keys.next(cell, f"{kind}_batched", {"prompts": prompts, "model": model})
+        if self._recorded is not None:
+            if key in self._recorded:
+                replayed(self._recorded, key)
+            return
+        left = self._account.snapshot()["calls"]["left"]
+        if left is None or len(prompts) <= left:
+            return
+        why = (
+            f"{len(prompts):,} prompts, but only {left:,} calls are left: none was sent; put more "
+            "items into a prompt"
+        )
+        self._emit(CallRefused(key, self._node, cell, kind, why, "BudgetExceeded"))
+        raise CallFailed(why, "BudgetExceeded")
 
     async def _leaf(
         self, cell: int, kind: CallKind, prompt: str, model: str | None, index: int | None = None
@@ -237,12 +253,12 @@ class Router:
     ) -> Any:
         """A call that is no model's: journalled around it, or answered from the journal."""
         key = self._keys.next(cell, name, arguments)
-        if self._recorded is not None:
-            return replayed(self._recorded, key)
         calls = self._cells.setdefault(cell, CellCalls())
         calls.asked += 1
         if calls.asked > MAX_HOST_CALLS:
             raise CallFailed(f"more than {MAX_HOST_CALLS:,} calls of tools and budget() in a cell")
+        if self._recorded is not None:
+            return replayed(self._recorded, key)
         self._emit(HostCalled(key, self._node, cell, name, arguments))
         started = time.monotonic()
         try:
