@@ -19,7 +19,7 @@ from .channel import Channel, Interrupts
 from .codec import Frame
 from .documents import Store
 from .functions import EXCEPTIONS, model_calls, tool
-from .namespace import Namespace, describe_error
+from .namespace import Namespace, Snapshot, describe_error
 from .output import Output, Stream
 from .search import Finder
 
@@ -206,7 +206,7 @@ class Worker:
             protected["context"] = self._store.context()
             self._namespace.names["context"] = protected["context"]
 
-    def _changes(self, before: dict[str, tuple[int, str, str]]) -> list[dict[str, str]]:
+    def _changes(self, before: Snapshot) -> list[dict[str, str]]:
         try:
             return self._namespace.changes(before)
         except (RecursionError, MemoryError):  # nested too deep to walk, or nothing left

@@ -19,6 +19,8 @@ MAX_VARIABLES = 200
 _HERE = str(Path(__file__).parent)
 
 Display = Callable[[str], None]
+Snapshot = dict[str, tuple[int, str, str]]
+"""Of each variable the identity of its value, its type and its size."""
 
 
 class Namespace:
@@ -87,7 +89,7 @@ class Namespace:
         else:
             self._display(f"{value!r}\n")
 
-    def snapshot(self) -> dict[str, tuple[int, str, str]]:
+    def snapshot(self) -> Snapshot:
         """A fingerprint of every variable that a user would call one."""
         return {
             name: (id(value), type(value).__name__, size_of(value))
@@ -95,17 +97,18 @@ class Namespace:
             if not name.startswith("_") and name not in self.protected and name not in _NOT_SHOWN
         }
 
-    def changes(self, before: dict[str, tuple[int, str, str]]) -> list[dict[str, str]]:
+    def changes(self, before: Snapshot) -> list[dict[str, str]]:
         """Variables that are new or differ from ``before``, without the last cell's temporaries."""
-        hidden = loop_temporaries(self._tree) if self._tree is not None else set()
-        changed = [
-            {"name": name[:100], "type": kind[:60], "size": size}
+        changed = {
+            name: (kind, size)
             for name, (identity, kind, size) in self.snapshot().items()
-            if before.get(name) != (identity, kind, size)
-            and not (name in hidden and name not in before)
-            and kind != "module"
-        ]
-        return changed[:MAX_VARIABLES]
+            if before.get(name) != (identity, kind, size) and kind != "module"
+        }
+        if changed and self._tree is not None:
+            for name in loop_temporaries(self._tree) - before.keys():
+                changed.pop(name, None)
+        rows = list(changed.items())[:MAX_VARIABLES]
+        return [{"name": n[:100], "type": kind[:60], "size": size} for n, (kind, size) in rows]
 
 
 _NOT_SHOWN = frozenset({"exit", "quit", "answer"})

@@ -6,12 +6,13 @@ import io
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from .shorten import gap_note
 
 _STREAM_SECONDS = 0.1
 _STREAM_CHARS = 4096
+_SETTLE_CHARS = 4096
 _NOTE_CHARS = 100
 """Room for the line that says what is left out."""
 
@@ -41,12 +42,26 @@ class Output:
         self._unsent: list[str] = []
         self._unsent_chars = 0
         self._sent_at = 0.0
-        self.characters = 0
+        self._written: deque[str] = deque()
+        self._written_chars = 0
+        self._characters = 0
 
     def add(self, text: str) -> None:
         """Take what was printed. Safe from any thread."""
+        # A print is many small writes: they are only put aside here, without a lock (appending to
+        # a deque is atomic; a lost update of the count merely puts off the next settling).
+        self._written.append(text)
+        self._written_chars += len(text)
+        if self._written_chars >= _SETTLE_CHARS or self._stream is not None:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Sort what was put aside into head and tail."""
         with self._lock:
-            self.characters += len(text)
+            written = self._written
+            self._written_chars = 0
+            text = "".join(iter_pop(written))
+            self._characters += len(text)
             room = self._head_limit - self._head_chars
             if room > 0:
                 piece = text[:room]
@@ -79,15 +94,31 @@ class Output:
             joined = "".join(self._tail)
             self._tail = deque([joined])
 
+    @property
+    def characters(self) -> int:
+        """The true length of what was printed."""
+        self._settle()
+        return self._characters
+
     def text(self) -> str:
         """Head, a note of what is left out where anything is, and tail."""
+        self._settle()
         with self._lock:
             head, tail = "".join(self._head), "".join(self._tail)
-            left_out = self.characters - len(head) - min(len(tail), self._tail_limit)
+            left_out = self._characters - len(head) - min(len(tail), self._tail_limit)
             if left_out <= 0:
                 return head + tail
-            note = gap_note(self.characters, left_out)
+            note = gap_note(self._characters, left_out)
             return f"{head}\n{note}\n{tail[-self._tail_limit :]}"
+
+
+def iter_pop(pieces: deque[str]) -> Iterator[str]:
+    """The pieces from the left, taken out one by one until there are none."""
+    while True:
+        try:
+            yield pieces.popleft()
+        except IndexError:
+            return
 
 
 class Stream(io.TextIOBase):
