@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from .channel import Channel
+from .channel import Channel, Reception
 from .codec import Frame, FrameError
 from .results import error_from
 
@@ -17,11 +17,17 @@ Settle = Callable[[Frame], None]
 class Calls:
     """Matches replies to the calls in flight by their number."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, reception: Reception) -> None:
         self._channel = channel
+        self._reception = reception
         self._numbers = itertools.count(1)
         self._pending: dict[int, Settle] = {}
         self._parts: dict[int, list[Any]] = {}
+
+    @property
+    def pending(self) -> bool:
+        """Whether a reply is still awaited."""
+        return bool(self._pending)
 
     def ask(self, name: str, arguments: dict[str, Any]) -> Any:
         """Ask the host and wait. Raises the exception that the host answered with."""
@@ -72,6 +78,7 @@ class Calls:
         self._pending[number] = settle
         try:
             self._channel.send({**frame, "id": number})
+            self._reception.call_made()
         except FrameError as error:
             self._pending.pop(number, None)
             raise ValueError(f"too much for one call ({error}): send less at once") from None

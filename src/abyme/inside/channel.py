@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -60,6 +62,7 @@ class Channel:
         self._lock = threading.Lock()
         self._interrupts = interrupts
         self._descriptors: deque[int] = deque()
+        self._decoder = Decoder()
 
     def send(self, frame: Frame) -> None:
         """Send one frame, whole, from whatever thread.
@@ -78,23 +81,109 @@ class Channel:
         """The oldest descriptor that came beside a frame; for the handler of that frame."""
         return self._descriptors.popleft()
 
-    def receive(self, handle: Callable[[Frame], None]) -> None:
-        """Read frames for ever, in the thread that calls it; ends the process at end of file.
+    def read(self) -> list[Frame]:
+        """Wait for data and give the frames that are now whole; for one thread at a time.
 
         The host closing its end, on purpose or by dying, is the order to stop: the whole process
         group goes, so that children of model-written code go too.
         """
-        decoder = Decoder()
-        while True:
-            try:
-                data, descriptors, _, _ = socket.recv_fds(self._socket, 1 << 18, 16)
-            except OSError:  # the cell closed the descriptor, or put something else in its place
-                os._exit(EXIT_UNREACHABLE)
-            self._descriptors.extend(descriptors)
-            if not data:
-                os.killpg(0, signal.SIGKILL)
-            try:
-                for frame in decoder.feed(data):
-                    handle(frame)
-            except BaseException:  # deaf, it would only make its host wait
-                os._exit(EXIT_UNREACHABLE)
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self._socket, 1 << 18, 16)
+        except OSError:  # the cell closed the descriptor, or put something else in its place
+            os._exit(EXIT_UNREACHABLE)
+        self._descriptors.extend(descriptors)
+        if not data:
+            os.killpg(0, signal.SIGKILL)
+        return list(self._decoder.feed(data))
+
+    def wait(self, other: int) -> bool:
+        """Wait until there is something to read here (True) or at the descriptor ``other``."""
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        poll.register(other, select.POLLIN)
+        try:
+            ready = [descriptor for descriptor, _ in poll.poll()]
+        except (OSError, ValueError):
+            os._exit(EXIT_UNREACHABLE)
+        return other not in ready
+
+
+class Reception:
+    """Who reads the channel: the main thread between cells, a thread of its own during one.
+
+    Handing every frame from one thread to another would cost each cell two switches of threads, so
+    the main thread reads for itself. While it runs a cell, replies to host calls must be read by
+    somebody else: the thread takes over when the cell makes its first call, and at the start of a
+    cell where calls of earlier ones are still under way.
+    """
+
+    def __init__(self, channel: Channel, interrupts: Interrupts) -> None:
+        self._channel = channel
+        self._interrupts = interrupts
+        self._inbox: deque[Frame] = deque()
+        self._lock = threading.Lock()
+        self._cell_running = False
+        self._engaged = False
+        self._go = threading.Semaphore(0)
+        self._back = threading.Semaphore(0)
+        self._wake_read, self._wake_write = os.pipe()
+        self._handle: Callable[[Frame], bool] = _not_handled
+
+    def start(self, handle: Callable[[Frame], bool]) -> None:
+        """Begin. ``handle`` is given each frame and says whether it was for it."""
+        self._handle = handle
+        threading.Thread(target=self._take_turns, daemon=True, name="frames").start()
+
+    def next(self) -> Frame:
+        """The next frame that no handler takes; for the main thread, between cells."""
+        while not self._inbox:
+            self._sort(self._channel.read())
+        return self._inbox.popleft()
+
+    def cell_begins(self, *, calls_pending: bool) -> None:
+        """The main thread will not read until :meth:`cell_ended`."""
+        with self._interrupts, self._lock:
+            self._cell_running = True
+            if calls_pending or not sys.platform.startswith("linux"):
+                # Elsewhere than on Linux only a reader notices that the host is gone.
+                self._engage()
+
+    def call_made(self) -> None:
+        """A call was sent: from any thread, before its reply is waited for."""
+        with self._interrupts, self._lock:
+            if self._cell_running:
+                self._engage()
+
+    def cell_ended(self) -> None:
+        """The main thread wants to read again, and waits until it is the only one."""
+        with self._lock:
+            self._cell_running = False
+            engaged, self._engaged = self._engaged, False
+        if engaged:
+            os.write(self._wake_write, b"x")
+            self._back.acquire()
+
+    def _engage(self) -> None:
+        if not self._engaged:
+            self._engaged = True
+            self._go.release()
+
+    def _take_turns(self) -> None:
+        try:
+            while True:
+                self._go.acquire()
+                while self._channel.wait(self._wake_read):
+                    self._sort(self._channel.read())
+                os.read(self._wake_read, 1)
+                self._back.release()
+        except BaseException:  # deaf, the worker would only make its host wait
+            os._exit(EXIT_UNREACHABLE)
+
+    def _sort(self, frames: list[Frame]) -> None:
+        for frame in frames:
+            if not self._handle(frame):
+                self._inbox.append(frame)
+
+
+def _not_handled(frame: Frame) -> bool:
+    return False

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import queue
 import resource
 import signal
 import sys
@@ -15,7 +14,7 @@ from typing import Any
 
 from .answer import Finishing, as_finish
 from .calls import Calls
-from .channel import Channel, Interrupts
+from .channel import Channel, Interrupts, Reception
 from .codec import Frame
 from .documents import Store
 from .functions import EXCEPTIONS, model_calls, tool
@@ -43,10 +42,10 @@ def main(descriptor: int) -> None:
     threading.stack_size(_THREAD_STACK)
     interrupts = Interrupts()
     channel = Channel(descriptor, interrupts)
-    inbox: queue.SimpleQueue[Frame] = queue.SimpleQueue()
-    calls = Calls(channel)
+    reception = Reception(channel, interrupts)
+    calls = Calls(channel, reception)
 
-    def handle(frame: Frame) -> None:
+    def handle(frame: Frame) -> bool:
         if frame["t"] == "document" and "error" not in frame:
             frame["value"] = channel.take_descriptor()
             if not calls.settle(frame):
@@ -54,13 +53,18 @@ def main(descriptor: int) -> None:
         elif frame["t"] in ("reply", "part", "document"):
             calls.settle(frame)
         else:
-            inbox.put(frame)
+            return False
+        return True
 
-    threading.Thread(target=channel.receive, args=(handle,), daemon=True, name="frames").start()
+    reception.start(handle)
     channel.send({"t": "ready"})
-    worker = Worker(inbox.get(), channel, calls, interrupts)
+    worker = Worker(reception.next(), channel, calls, interrupts)
     while True:
-        worker.serve(inbox.get())
+        frame = reception.next()
+        reception.cell_begins(calls_pending=calls.pending)
+        reply = worker.serve(frame)
+        channel.send(reply)
+        reception.cell_ended()
 
 
 def end_with_host() -> None:
@@ -129,12 +133,11 @@ class Worker:
 
             sys.meta_path.append(PackageFinder(packages))
 
-    def serve(self, frame: Frame) -> None:
-        """Do what one frame of the host asks."""
-        if frame["t"] == "run":
-            self._channel.send({"t": "done", **self._run(frame["cell"], frame["code"])})
-        elif frame["t"] == "look":
-            self._channel.send({"t": "looked", "id": frame["id"], "finish": self._look(frame)})
+    def serve(self, frame: Frame) -> Frame:
+        """Do what one frame of the host asks; the frame to answer with."""
+        if frame["t"] == "look":
+            return {"t": "looked", "id": frame["id"], "finish": self._look(frame)}
+        return {"t": "done", **self._run(frame["cell"], frame["code"])}
 
     def _run(self, cell: int, code: str) -> Frame:
         self._cell = cell
