@@ -21,6 +21,8 @@ class Event(msgspec.Struct, frozen=True, tag_field="event", tag=True, omit_defau
 
 
 class RunStarted(Event, frozen=True):
+    """A run was asked for: what, of whom, with which limits (fields of ``Limits`` by name)."""
+
     run: str
     version: str
     question: str
@@ -166,6 +168,8 @@ class HostCalled(Event, frozen=True):
 
 
 class HostAnswered(Event, frozen=True):
+    """The answer to a ``HostCalled``: its value, or the type and message of its error."""
+
     key: str
     value: Any = None
     error: str = ""
@@ -174,6 +178,8 @@ class HostAnswered(Event, frozen=True):
 
 
 class WorkerStarted(Event, frozen=True):
+    """A worker is ready for cells; ``layers``: what holds its code, nothing where empty."""
+
     node: str
     pid: int
     sandbox: str
@@ -200,6 +206,8 @@ class WorkerRestored(Event, frozen=True):
 
 
 class CellStarted(Event, frozen=True):
+    """A cell is about to run; cells are numbered over the whole node, from 1."""
+
     node: str
     turn: int
     cell: int
@@ -207,6 +215,8 @@ class CellStarted(Event, frozen=True):
 
 
 class CellEnded(Event, frozen=True):
+    """A cell is over, however it ended."""
+
     node: str
     turn: int
     cell: int
@@ -222,6 +232,8 @@ class FinishHeld(Event, frozen=True):
 
 
 class TurnEnded(Event, frozen=True):
+    """A reply of the root was dealt with."""
+
     node: str
     turn: int
 
@@ -235,6 +247,8 @@ class LimitReached(Event, frozen=True):
 
 
 class RunEnded(Event, frozen=True):
+    """The last event of every run that was not killed."""
+
     answer: Answer
 
 

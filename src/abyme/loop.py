@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from abyme.dialects.base import Dialect, Opening, TurnReport, TurnStatus
-from abyme.dialects.finish import Accepted, FinishRule, Held, ProseFinish, Rejected, Verdict
+from abyme.dialects.base import MOST_REMINDERS, Dialect, Opening, TurnReport, TurnStatus
+from abyme.dialects.finish import Accepted, FinishRule, Held, Rejected, Verdict
+from abyme.dialects.prose import ProseFinish
 from abyme.errors import AbymeError, BudgetExceeded, ModelError, WindowExceeded
 from abyme.events import (
     CallKind,
@@ -32,8 +33,6 @@ from abyme.types import CellResult, Finish, Message, Reply, Role
 
 FINAL_TOKENS = 4_096
 """Output tokens that are kept back for the one last call."""
-MAX_SILENT = 3
-"""Replies in a row without code, of which the last ends the run."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -137,8 +136,8 @@ async def take_turns(node: Node) -> Outcome:
         node.emit(TurnEnded(node.node, turn))
         if isinstance(verdict, Accepted):
             return Outcome("complete", verdict.finish)
-        if silent == MAX_SILENT:
-            reason = f"the model replied {MAX_SILENT} times in a row without code"
+        if silent == MOST_REMINDERS:
+            reason = f"the model replied {MOST_REMINDERS} times in a row without code"
             return Outcome("partial", node.draft, reason)
         node.add("user", told)
 

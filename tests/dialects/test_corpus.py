@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from abyme.dialects.finish import FinishRule, literal_argument
+from abyme.dialects.finish import FinishRule
+from abyme.dialects.literals import literal_argument
 from abyme.dialects.messages import Fenced
 from abyme.types import Finish
 from dialects.corpus import CORPUS, REPORTED, Row, ran

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from abyme.dialects.finish import (
-    Accepted,
-    FinishRule,
-    Held,
-    Rejected,
-    literal_argument,
-    prose_finish,
-)
+from abyme.dialects.finish import Accepted, FinishRule, Held, Rejected
+from abyme.dialects.literals import literal_argument
+from abyme.dialects.prose import prose_finish
 from abyme.types import CellResult, FailedCall, Finish
 from dialects.corpus import ran
 

@@ -91,15 +91,25 @@ def ask(
     base_url: Annotated[
         str, typer.Option(help="An OpenAI-compatible endpoint, up to and with /v1.")
     ] = "",
-    max_turns: Annotated[int | None, typer.Option(help="Turns of the root.")] = None,
-    max_calls: Annotated[int | None, typer.Option(help="Model calls.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Tokens in and out.")] = None,
-    max_cost: Annotated[float | None, typer.Option(help="US dollars.")] = None,
-    max_seconds: Annotated[float | None, typer.Option(help="Seconds for the whole run.")] = None,
-    max_depth: Annotated[int | None, typer.Option(help="Depth of recursion; 1 for now.")] = None,
-    max_width: Annotated[int | None, typer.Option(help="Model calls at once.")] = None,
-    cell_seconds: Annotated[float | None, typer.Option(help="Seconds a cell may compute.")] = None,
-    call_seconds: Annotated[float | None, typer.Option(help="Seconds for one model call.")] = None,
+    max_turns: Annotated[int | None, typer.Option(help="Turns of the root; 30.")] = None,
+    max_calls: Annotated[int | None, typer.Option(help="Model calls; 1,000.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Tokens in and out; no limit.")] = None,
+    max_cost: Annotated[
+        float | None, typer.Option(help="US dollars, where prices are known; 5.")
+    ] = None,
+    max_seconds: Annotated[
+        float | None, typer.Option(help="Seconds for the whole run; 1,800.")
+    ] = None,
+    max_depth: Annotated[
+        int | None, typer.Option(help="Depth of recursion; only 1 for now.")
+    ] = None,
+    max_width: Annotated[int | None, typer.Option(help="Model calls at once; 64.")] = None,
+    cell_seconds: Annotated[
+        float | None, typer.Option(help="Seconds a cell may compute; 120.")
+    ] = None,
+    call_seconds: Annotated[
+        float | None, typer.Option(help="Seconds for one model call; 600.")
+    ] = None,
     exclude: Annotated[
         list[str] | None,
         typer.Option(help="Leave out what matches this pattern in directories; repeatable."),

@@ -11,6 +11,9 @@ from abyme.events import DataMeasured, WorkerRestored
 from abyme.sandbox.base import Function
 from abyme.types import CellResult, Message
 
+MOST_REMINDERS = 3
+"""Replies in a row without code, of which the last ends the run."""
+
 
 class TurnStatus(msgspec.Struct, frozen=True, kw_only=True):
     """What a status line says. None where there is no limit, or where a cost is not known."""

@@ -13,20 +13,8 @@ from collections.abc import Sequence
 import msgspec
 
 from abyme.dialects.literals import literal_argument
-from abyme.dialects.prose import ProseFinish, prose_finish
 from abyme.inside.shorten import shorten
 from abyme.types import CellResult, Ended, Finish
-
-__all__ = [
-    "Accepted",
-    "FinishRule",
-    "Held",
-    "ProseFinish",
-    "Rejected",
-    "Verdict",
-    "literal_argument",
-    "prose_finish",
-]
 
 _SHOWN = 400
 """Characters of an answer that a note to the model repeats."""

@@ -15,7 +15,7 @@ from string import Template
 
 import msgspec
 
-from abyme.dialects.base import Opening, TurnReport, TurnStatus
+from abyme.dialects.base import MOST_REMINDERS, Opening, TurnReport, TurnStatus
 from abyme.dialects.cells import cells
 from abyme.dialects.prose import ProseFinish, prose_finish
 from abyme.dialects.status import failed_calls, one_line, status_line
@@ -23,9 +23,6 @@ from abyme.events import DataMeasured, WorkerRestored
 from abyme.inside.shorten import shorten
 from abyme.sandbox.base import Function
 from abyme.types import CellResult, Ended, Message, Variable
-
-MOST_REMINDERS = 3
-"""Replies without code in a row that end a run."""
 
 _NAME = 60
 _LINE = 200

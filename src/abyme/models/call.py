@@ -42,10 +42,12 @@ class Call:
         self._charged = False
 
     def begin(self) -> None:
+        """An attempt has its slot: the call's seconds run from the first one on."""
         if self.began is None:
             self.began = time.monotonic()
 
     def settle(self, usage: Usage, cost: float | None) -> None:
+        """The endpoint's count is in: charge that, in place of what was reserved."""
         usage = msgspec.structs.replace(usage, calls=self.reservation.amount.calls)
         self.reservation.settle(usage, cost)
         self._spent(usage, cost)
@@ -57,9 +59,11 @@ class Call:
             self._spent(self.reservation.charge(), self.reservation.amount.cost)
 
     def ended(self, reply: Reply) -> CallEnded:
+        """The event for a call that was answered."""
         return self._ended(text=reply.text, cut=reply.cut)
 
     def failed(self, error: BaseException) -> CallEnded:
+        """The event for a call that was not."""
         if isinstance(error, asyncio.CancelledError):
             text = "cancelled"
         else:  # as code saw it, so that a re-run cell sees the same
@@ -88,6 +92,7 @@ class Call:
 
 
 def started(call: Call, node: str, cell: int, kind: CallKind, prompt: str) -> CallStarted:
+    """The event for a call that was reserved and goes out."""
     return CallStarted(
         key=call.key,
         node=node,
