@@ -7,7 +7,6 @@ import contextlib
 import logging
 import platform
 import shutil
-import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,8 @@ from typing import Any
 import msgspec
 
 from abyme.config import Limits
-from abyme.context.describe import describe, measure
-from abyme.context.documents import Data, Document
-from abyme.context.identity import sha256, verify_span
+from abyme.context.describe import describe
+from abyme.context.documents import Data
 from abyme.context.load import load
 from abyme.dialects.base import Opening, TurnStatus
 from abyme.dialects.messages import Fenced
@@ -25,8 +23,6 @@ from abyme.errors import AbymeError, DataError, JournalError
 from abyme.events import (
     CellEnded,
     DataLoaded,
-    DataMeasured,
-    DocumentHashed,
     DocumentLoaded,
     Event,
     NodeStarted,
@@ -35,6 +31,7 @@ from abyme.events import (
     TextAdded,
     TurnEnded,
 )
+from abyme.examination import Examination
 from abyme.journal.reader import read
 from abyme.journal.replay import Outcome as CallOutcome
 from abyme.journal.replay import outcomes
@@ -59,7 +56,6 @@ _log = logging.getLogger("abyme")
 
 ROOT = "0"
 _LOADED_AT_ONCE = 200
-_HASHED_AT_ONCE = 64
 
 
 class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,12 +94,9 @@ class Run:
         self._listener = listener
         self._journal = Journal(spec.runs, new_run_id())
         self._account = Account(spec.limits)
-        self._stop = threading.Event()
         self._interrupted = False
         self._work: asyncio.Task[Outcome] | None = None
         self._node: Node | None = None
-        self._hashed: set[int] = set()
-        self._estimated: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._turns = 0
         self._peak_bytes = 0
         self._cpu_seconds = 0.0
@@ -119,12 +112,12 @@ class Run:
         try:
             return await self._conduct()
         finally:
-            self._stop.set()
             await self._journal.close()
 
     async def _conduct(self) -> Answer:
         self._emit(self._started())
         data = await self._load()
+        self._examination = Examination(data, self._emit)
         self._work = asyncio.create_task(self._answer(data))
         if self._interrupted:
             self._work.cancel()
@@ -141,7 +134,8 @@ class Run:
             _log.exception("run %s", self._journal.run)
             reason = f"a fault in Abyme itself: {type(error).__name__}: {error}"
             outcome = Outcome(self._status(), self._draft(), reason)
-        return self._end(outcome, await self._proved(data, outcome.finish.quotes))
+        quotes = await self._examination.prove(outcome.finish.quotes, self._out_of_time)
+        return self._end(outcome, quotes)
 
     async def _load(self) -> Data:
         spec = self._spec
@@ -176,11 +170,11 @@ class Run:
         """Let the root node work; its data is looked at more closely meanwhile."""
         self._emit(NodeStarted(ROOT, "", 0, self._spec.question))
         self._node = node = self._root(data)
-        looking = asyncio.create_task(self._look_closer(data, node))
+        looking = asyncio.create_task(self._look_closer(node))
         try:
             return await run_node(node)
         finally:
-            self._stop.set()
+            self._examination.stop()
             looking.cancel()
             await asyncio.gather(looking, return_exceptions=True)
 
@@ -215,7 +209,7 @@ class Run:
 
         async def introduce(status: TurnStatus) -> Opening:
             description = await in_thread(describe, data, spec.sandbox.text_bytes)
-            self._estimated.set_result(description.estimated)
+            self._examination.begin(estimated=description.estimated)
             return Opening(
                 question=spec.question,
                 description=description.render(),
@@ -240,44 +234,10 @@ class Run:
             on_text=self._on_text if self._listener and spec.stream_text else None,
         )
 
-    async def _look_closer(self, data: Data, node: Node) -> None:
-        """Behind the first request: exact sizes where they were estimated, and every hash."""
-        if await self._estimated:
-            measures = await in_thread(measure, data, self._stop.is_set)
-            if measures is not None:
-                measured = DataMeasured(measures.characters, measures.lines, measures.longest_line)
-                self._emit(measured)
-                node.measured = measured
-        for start in range(0, len(data.documents), _HASHED_AT_ONCE):
-            some = data.documents[start : start + _HASHED_AT_ONCE]
-            hashes = await in_thread(_hashes, some, self._stop.is_set)
-            for index, digest in enumerate(hashes, start):
-                self._tell_hash(data, index, digest)
-
-    def _tell_hash(self, data: Data, index: int, digest: str) -> None:
-        self._hashed.add(index)
-        self._emit(DocumentHashed(index, digest, data.documents[index].owned))
-
-    async def _proved(self, data: Data, quotes: tuple[Quote, ...]) -> tuple[Quote, ...]:
-        """The quotes, each compared byte for byte with what the host itself reads.
-
-        The hash of every document that is quoted is in the journal before the answer is, unless
-        the run's time ends first.
-        """
-        places = {document.name: index for index, document in enumerate(data.documents)}
-        checked: list[Quote] = []
-        for quote in quotes:
-            index = places.get(quote.document)
-            if index is None:
-                checked.append(quote)
-                continue
-            document = data.documents[index]
-            if index not in self._hashed:
-                for digest in await in_thread(_hashes, (document,), self._out_of_time):
-                    with contextlib.suppress(JournalError):  # said in the answer's reason
-                        self._tell_hash(data, index, digest)
-            checked.append(await in_thread(_verify, document, quote))
-        return tuple(checked)
+    async def _look_closer(self, node: Node) -> None:
+        """Behind the first request; the node tells its model what came out."""
+        node.measured = await self._examination.measure()
+        await self._examination.hash_all()
 
     def _out_of_time(self) -> bool:
         return self._interrupted or self._account.seconds_left(final=True) <= 0
@@ -358,28 +318,3 @@ class Run:
         model = self._spec.sub_model
         fits = self._shared.estimator.fits(model.name, model.window, model.max_output)
         return max(1_000, fits // 1_000 * 1_000)
-
-
-def _hashes(documents: tuple[Document, ...], should_stop: Callable[[], bool]) -> list[str]:
-    """The SHA-256 of each, up to where it was told to stop or found one that had changed."""
-    digests: list[str] = []
-    for document in documents:
-        try:
-            digest = None if should_stop() else sha256(document, should_stop)
-        except DataError:
-            return digests  # whoever reads it next finds out too, and ends the run
-        if digest is None:
-            return digests
-        digests.append(digest)
-    return digests
-
-
-def _verify(document: Document, quote: Quote) -> Quote:
-    if quote.start is None or quote.end is None:
-        return quote
-    try:
-        expected = quote.text.encode(document.encoding, document.errors)
-        same = verify_span(document, quote.start, quote.end, expected)
-    except (DataError, UnicodeError):
-        same = False
-    return msgspec.structs.replace(quote, verified=same)
