@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from abyme import RLM, DataError, Limits
-from abyme.errors import AuthError, EndpointError
+from abyme.errors import AuthError, EndpointError, ModelNotFound
 from abyme.events import (
     CallEnded,
     CellEnded,
@@ -158,8 +158,8 @@ def test_time_runs_out_in_the_middle_of_a_cell(runs: Path) -> None:
 def test_a_root_that_never_replies_is_failed_and_one_that_did_is_partial(runs: Path) -> None:
     never = ask(runs, [AuthError("no such key")])
     assert (never.status, never.reason) == ("failed", "no such key")
-    down = ask(runs, [EndpointError("the server is down")] * 9, limits=Limits(max_seconds=5))
-    assert down.reason.endswith("check the server, or ask again later")
+    unknown = ask(runs, [ModelNotFound("no model m there")])
+    assert unknown.reason == "no model m there; check --model and --base-url"
     later = ask(runs, [cell("answer['content'] = 'so far'"), AuthError("key was revoked")])
     assert (later.status, later.text, later.reason) == ("partial", "so far", "key was revoked")
 
