@@ -27,6 +27,7 @@ bench: $(STAMP)
 
 # uv where it is installed, pip otherwise; both from the same lock, hashes checked.
 $(STAMP): requirements.lock pyproject.toml
+	@echo "installing what abyme needs into $(VENV) (once) …"
 	@if command -v uv >/dev/null 2>&1; then \
 		uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) && \
 		VIRTUAL_ENV=$(VENV) uv pip install --quiet --require-hashes -r requirements.lock && \
