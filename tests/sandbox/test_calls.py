@@ -206,3 +206,19 @@ def test_a_quoted_search_result_keeps_its_own_place(tmp_path: Path) -> None:
     finish = run_cell(tmp_path, code, context=text).finish
     assert finish is not None
     assert [quote.line for quote in finish.quotes][:2] == [3, 905]
+
+
+def test_a_thread_of_an_earlier_cell_gets_its_answers_while_later_cells_run(tmp_path: Path) -> None:
+    async def slow(arguments: dict[str, Any]) -> str:
+        await asyncio.sleep(0.05)
+        return str(arguments["prompt"])
+
+    start = (
+        "import threading, time\ngot = []\n"
+        "def work():\n    for i in range(20): got.append(llm_query(str(i)))\n"
+        "thread = threading.Thread(target=work); thread.start()"
+    )
+    cells = [start, "time.sleep(0.1)", "1", "2", "thread.join()\nlen(got)"]
+    results = run_cells(tmp_path, cells, host=TestHost({"llm_query": slow}))
+    assert [result.ended for result in results] == ["done"] * 5
+    assert results[-1].output == "20\n"

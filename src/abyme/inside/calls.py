@@ -24,7 +24,6 @@ class Calls:
         self._pending: dict[int, Settle] = {}
         self._parts: dict[int, list[Any]] = {}
 
-    @property
     def pending(self) -> bool:
         """Whether a reply is still awaited."""
         return bool(self._pending)

@@ -61,7 +61,7 @@ def main(descriptor: int) -> None:
     worker = Worker(reception.next(), channel, calls, interrupts)
     while True:
         frame = reception.next()
-        reception.cell_begins(calls_pending=calls.pending)
+        reception.cell_begins(calls.pending)
         reply = worker.serve(frame)
         channel.send(reply)
         reception.cell_ended()
