@@ -260,3 +260,18 @@ def test_limits_bind_over_http_too(runs: Path) -> None:
         answer = rlm.completion("q", "text")
         assert answer.status == "partial" and answer.usage.calls == 10
         assert len(stub.requests) == 10
+
+
+def test_a_run_can_be_ended_while_its_data_is_loaded(runs: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(1200):
+        (folder / f"{number}.txt").write_text("text")
+    handle = scripted_rlm(runs, [cell("FINAL(1)")]).start("q", folder)
+    handle.interrupt()
+    answer = handle.future.result(timeout=60)
+    assert (answer.status, answer.reason) == ("failed", "interrupted")
+    short = scripted_rlm(runs, [cell("FINAL(1)")], limits=Limits(max_seconds=0.0001))
+    answer = short.completion("q", folder)
+    assert answer.status == "failed" and answer.reason.startswith("max_seconds")
+    assert answer.usage.calls == 0

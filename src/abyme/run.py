@@ -58,6 +58,10 @@ ROOT = "0"
 _LOADED_AT_ONCE = 200
 
 
+class _Stopped(Exception):
+    """The run was ended while its data was still being loaded."""
+
+
 class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that one run is asked to do; already checked."""
 
@@ -116,7 +120,10 @@ class Run:
 
     async def _conduct(self) -> Answer:
         self._emit(self._started())
-        data = await self._load()
+        try:
+            data = await self._load()
+        except _Stopped as stopped:
+            return self._end(Outcome("failed", self._draft(), str(stopped)), ())
         self._examination = Examination(data, self._emit)
         self._work = asyncio.create_task(self._answer(data))
         if self._interrupted:
@@ -141,7 +148,11 @@ class Run:
         spec = self._spec
         try:
             data = await in_thread(
-                load, spec.context, folder=self._journal.data_folder, exclude=spec.exclude
+                load,
+                spec.context,
+                folder=self._journal.data_folder,
+                exclude=spec.exclude,
+                on_progress=self._loading,
             )
         except DataError:
             # Nothing was asked and nothing paid for: a mistyped path leaves no run behind.
@@ -165,6 +176,13 @@ class Run:
             )
         self._emit(DataLoaded(data.kind, len(data.documents), data.bytes, dict(data.skipped)))
         return data
+
+    def _loading(self, documents: int) -> None:
+        """Called in the loader's thread now and then: the way to end it early."""
+        if self._interrupted:
+            raise _Stopped("interrupted")
+        if self._account.seconds_left() <= 0:
+            raise _Stopped(f"max_seconds: {documents:,} documents were loaded when they were used")
 
     async def _answer(self, data: Data) -> Outcome:
         """Let the root node work; its data is looked at more closely meanwhile."""
