@@ -51,6 +51,7 @@ def test_the_fields_of_limits_and_answer() -> None:
 def test_importing_starts_nothing_and_loads_nothing_heavy() -> None:
     code = (
         "import sys, threading, abyme\n"
+        "abyme.RLM, abyme.Limits, abyme.Answer\n"
         "heavy = {'aiohttp', 'typer', 'rich', 'pydantic', 'charset_normalizer', 'platformdirs'}\n"
         "print(sorted(heavy & set(sys.modules)), threading.active_count())"
     )

@@ -30,6 +30,8 @@ class RunStarted(Event, frozen=True):
     sub_model: str
     base_url: str
     limits: dict[str, Any]
+    format: int
+    """The version of the journal's format: :data:`abyme.journal.format.VERSION`."""
     tools: tuple[str, ...] = ()
     python: str = ""
     priced: bool = True

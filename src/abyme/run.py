@@ -32,6 +32,7 @@ from abyme.events import (
     TurnEnded,
 )
 from abyme.examination import Examination
+from abyme.journal.format import VERSION
 from abyme.journal.reader import read
 from abyme.journal.replay import Outcome as CallOutcome
 from abyme.journal.replay import outcomes
@@ -322,6 +323,7 @@ class Run:
             sub_model=spec.sub_model.name,
             base_url=public_url(spec.base_url) if spec.base_url else "",
             limits=msgspec.to_builtins(spec.limits),
+            format=VERSION,
             tools=tuple(spec.tools),
             python=platform.python_version(),
             priced=self._priced(),

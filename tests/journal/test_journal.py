@@ -104,6 +104,14 @@ def test_an_unknown_event_is_an_error_that_names_the_line(runs: Path) -> None:
         list(read(folder))
 
 
+def test_a_journal_of_a_later_format_is_refused_in_one_line(runs: Path) -> None:
+    answer = ask(runs, [cell("FINAL(1)")])
+    path = runs / answer.run / "journal.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"format":1', b'"format":2', 1))
+    with pytest.raises(JournalError, match="has format 2; this version of abyme reads up to 1"):
+        events_of(runs, answer)
+
+
 def test_runs_are_found_by_id_beginning_or_folder(runs: Path) -> None:
     folder = written(runs, "one")
     folder.rename(runs / "20260101-abc")

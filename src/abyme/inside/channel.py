@@ -23,7 +23,7 @@ class Interrupts:
 
     A ``KeyboardInterrupt`` in the middle of a frame would break the stream and one between two
     cells would break the worker. So it is raised only while a cell runs, and where the main
-    thread is inside :meth:`hold`, as soon as it leaves.
+    thread is inside a ``with`` of this object, as soon as it leaves that.
     """
 
     def __init__(self) -> None:

@@ -27,7 +27,7 @@ class Namespace:
     """One ``__main__`` module in whose dict every cell is executed in place.
 
     What a cell assigned before it raised is kept. ``protected`` names (the data, the calls) are
-    put back before each cell, so that code cannot lose them for good.
+    put back around each cell, so that code cannot lose them for good.
     """
 
     def __init__(self, display: Display, display_limit: int) -> None:
@@ -68,8 +68,8 @@ class Namespace:
     def _prepare_asyncio(self) -> None:
         """A loop of our own whose ``to_thread`` has room for a thousand calls that wait.
 
-        The default executor has five threads a core, so that a thousand waiting calls would
-        queue behind a few.
+        The default executor has four threads more than there are cores, so that a thousand
+        waiting calls would queue behind a few.
         """
         if self._loop is None:
             import asyncio

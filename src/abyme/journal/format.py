@@ -8,7 +8,8 @@
         data/                 copies of text that the caller handed over; files are not copied
 
 A line is ``{"seq": n, "at": seconds, "prev": hash, "event": …}``. ``prev`` is the SHA-256 of the
-line before (without its newline), 32 hex digits; 32 zeros on the first. A string longer than
+line before (without its newline), 32 hex digits; 32 zeros on the first. The first event of a run
+names the :data:`VERSION` of this format. A string longer than
 :data:`INLINE_CHARS` anywhere in an event is ``{"$blob": sha256, "chars": n}`` instead; an object of
 the user's that has the key ``$blob`` or ``$dict`` is wrapped as ``{"$dict": object}``. Lone
 surrogates are written as JSON escapes.

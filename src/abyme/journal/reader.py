@@ -14,7 +14,16 @@ import msgspec
 from abyme.errors import JournalError
 from abyme.events import JOURNALLED, Event
 from abyme.inside.hits import cut_end
-from abyme.journal.format import BLOB, BLOBS, DICT, FIRST_PREV, JOURNAL, blob_path, line_hash
+from abyme.journal.format import (
+    BLOB,
+    BLOBS,
+    DICT,
+    FIRST_PREV,
+    JOURNAL,
+    VERSION,
+    blob_path,
+    line_hash,
+)
 
 _DIGEST = re.compile("[0-9a-f]{64}")
 
@@ -93,6 +102,10 @@ def _parse(line: bytes) -> dict[str, Any] | None:
 
 
 def _record(folder: Path, raw: dict[str, Any], number: int) -> Record:
+    version = raw.get("format", VERSION) if raw.get("event") == "RunStarted" else VERSION
+    if not isinstance(version, int) or version > VERSION:
+        known = f"this version of abyme reads up to {VERSION}"
+        raise JournalError(f"{folder / JOURNAL} has format {version!r}; {known}")
     at = raw.pop("at", 0.0)
     raw.pop("seq"), raw.pop("prev")
     try:
