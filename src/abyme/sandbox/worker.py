@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import subprocess
 from typing import Annotated, Any
@@ -18,6 +19,8 @@ from abyme.sandbox.channel import HUNG_UP, Channel
 from abyme.sandbox.child import CLOSED, ChildProcess, describe_exit
 from abyme.sandbox.clock import CellClock
 from abyme.types import CellError, CellResult, Ended, Finish, Quote, Variable
+
+_log = logging.getLogger("abyme")
 
 MAX_CALLS_IN_FLIGHT = 20_000
 MAX_CHARACTERS_IN_FLIGHT = 256_000_000
@@ -239,6 +242,7 @@ class Worker:
         except AbymeError as error:
             reply = {"error": {"type": error.kind, "message": error.for_code}}
         except Exception as error:  # a fault of ours must not hang the cell that waits
+            _log.exception("the host function %s", name[:60])
             message = f"Abyme itself failed in {name}: {type(error).__name__}: {error}"
             reply = {"error": {"type": "HostError", "message": message}}
         finally:
