@@ -148,8 +148,9 @@ def ask(
 def _run(
     rlm: Any, question: str, context: Any, exclude: list[str] | None, as_json: bool, quiet: bool
 ) -> None:
-    from abyme.cli.progress import Progress, closing_line, quote_lines
+    from abyme.cli.progress import Progress
     from abyme.cli.show import answer_json
+    from abyme.cli.text import closing_line, quote_lines
 
     interrupted = False
     progress = Progress(_say) if not quiet else None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
+from abyme.cli.text import bytes_text, counts_text, plural
 from abyme.events import (
     AttemptFailed,
     CallEnded,
@@ -18,9 +19,7 @@ from abyme.events import (
     WorkerEnded,
     WorkerStarted,
 )
-from abyme.types import Answer
 
-_QUOTED_LINES = 8
 _WARNING = "warning: model-written code is not confined: it can read files, use the network"
 
 
@@ -79,7 +78,7 @@ class Progress:
         if self._other_encodings:
             line += f"; not UTF-8: {_encodings(self._other_encodings)}"
         if event.skipped:
-            line += f"; skipped: {_counts(event.skipped)}"
+            line += f"; skipped: {counts_text(event.skipped)}"
         return line
 
     def _turn(self, event: TurnEnded) -> str:
@@ -91,45 +90,6 @@ class Progress:
         self._cells = self._sub_calls = self._failed_calls = 0
         self._ended.clear()
         return " · ".join(parts)
-
-
-def closing_line(answer: Answer) -> str:
-    """How the run ended and what it cost, in one line."""
-    usage = answer.usage
-    cost = "cost unknown" if answer.cost is None else f"${answer.cost:.4f}".rstrip("0").rstrip(".")
-    parts = [
-        answer.status + (f": {answer.reason}" if answer.reason else ""),
-        plural(answer.turns, "turn"),
-        plural(usage.calls, "call"),
-        f"{usage.tokens:,} tokens" + (" (estimated)" if usage.estimated else ""),
-        cost,
-        f"{answer.seconds:.1f} s",
-        f"run {answer.run}",
-    ]
-    return " · ".join(parts)
-
-
-def quote_lines(answer: Answer) -> Iterator[str]:
-    """Where each quote stands, and its beginning where the answer does not hold it."""
-    for quote in answer.quotes:
-        checked = "" if quote.verified else " (not verified)"
-        yield f"  {quote.document}:{quote.line}{checked}"
-        if quote.text.strip() in answer.text:
-            continue  # it is read there already
-        lines = quote.text.strip("\n").split("\n")
-        yield from (f"    {line}" for line in lines[:_QUOTED_LINES])
-        if len(lines) > _QUOTED_LINES:
-            yield f"    … {len(lines) - _QUOTED_LINES:,} more lines"
-
-
-def bytes_text(count: int) -> str:
-    """``1.5 MB``; decimal units, as disks and sizes of models are counted."""
-    size = float(count)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{count:,} bytes" if unit == "bytes" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
 
 
 def _limits(event: RunStarted) -> str:
@@ -156,11 +116,3 @@ def _encodings(counts: dict[str, int]) -> str:
     names = sorted(counts, key=lambda name: (-counts[name], name))
     more = ", …" if len(names) > 3 else ""
     return f"{sum(counts.values()):,} ({', '.join(names[:3])}{more})"
-
-
-def _counts(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count:,} {name}" for name, count in sorted(counts.items()))
-
-
-def plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")

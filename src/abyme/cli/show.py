@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from abyme.cli.progress import bytes_text, closing_line, plural, quote_lines
+from abyme.cli.text import bytes_text, closing_line, plural, quote_lines
 from abyme.events import (
     AttemptFailed,
     CallEnded,
