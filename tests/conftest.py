@@ -1,4 +1,7 @@
-"""What every test shares: an environment in which no key is set, and a folder for runs."""
+"""What every test shares: an environment in which no key is set, and a folder for runs.
+
+Nothing of the machine counts: no ABYME_ variable, no configuration of its user, no model server.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
-for _name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "ABYME_MODEL", "ABYME_RUNS"):
-    os.environ.pop(_name, None)
+for _name in list(os.environ):
+    if _name.startswith("ABYME_") or _name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        del os.environ[_name]
+os.environ["ABYME_LOCAL_SERVERS"] = ""
+os.environ["ABYME_CONFIG"] = "/nonexistent/abyme.toml"
 
 
 _guard = str(Path(__file__).parent / "support" / "guard")

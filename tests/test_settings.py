@@ -1,0 +1,475 @@
+"""Where settings come from, which source goes before which, and what no file may do."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from abyme.cli.keys import endpoint
+from abyme.config import Limits
+from abyme.errors import ConfigError
+from abyme.settings import Loaded, Settings, load_settings, user_config_file
+from abyme.settings_values import LIMITS, TOP
+
+FOLDER = "./abyme.toml"
+
+
+class Place:
+    """A folder with an abyme.toml, and a user's file."""
+
+    def __init__(self, tmp: Path) -> None:
+        self.folder = tmp / "folder"
+        self.folder.mkdir()
+        self.local = self.folder / "abyme.toml"
+        self.user = tmp / "home" / "abyme.toml"
+        self.user.parent.mkdir()
+
+    def load(self, local: str = "", user: str = "", **environ: str) -> Loaded:
+        for path, text in ((self.local, local), (self.user, user)):
+            if text:
+                path.write_text(text, encoding="utf-8")
+        return load_settings(environ, self.folder, self.user)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def test_nothing_configured_is_the_defaults(place: Place) -> None:
+    loaded = place.load()
+    assert loaded.settings == Settings() and loaded.settings.limits == Limits()
+    assert (loaded.origins, loaded.files, loaded.warnings) == ({}, (), ())
+
+
+def test_the_names_of_settings_are_those_that_are_checked() -> None:
+    assert set(Settings.__struct_fields__) == {*TOP, "limits"}
+    assert set(LIMITS) == set(Limits.__struct_fields__)
+    assert not set(LIMITS) & set(TOP), "flags name both in one row"
+
+
+VALUES: list[tuple[str, list[Any], list[str]]] = [
+    ("model", ["one", "two", "three", "four"], ["model"]),
+    ("sub_model", ["one", "two", "three", "four"], ["sub_model"]),
+    ("price", [(1.0, 2.0), (3.0, 4.0), (5.0, 6.0), (7.0, 8.0)], ["price"]),
+    ("sub_price", [(1.0, 2.0), (3.0, 4.0), (5.0, 6.0), (7.0, 8.0)], ["sub_price"]),
+    ("exclude", [("a",), ("b", "c"), ("d",), ("e",)], ["exclude"]),
+    ("max_cost", [1.5, 2.0, 3.0, 4.0], ["limits", "max_cost"]),
+    ("max_calls", [10, 20, 30, 40], ["limits", "max_calls"]),
+    ("cell_seconds", [10.0, 20.0, 30.0, 40.0], ["limits", "cell_seconds"]),
+]
+
+
+def written(name: str, value: Any) -> str:
+    text = str(list(value)) if isinstance(value, tuple) else repr(value)
+    return f"[limits]\n{name} = {text}\n" if name in LIMITS else f"{name} = {text}\n"
+
+
+def exported(name: str, value: Any) -> dict[str, str]:
+    if isinstance(value, tuple):
+        value = (os.pathsep if name == "exclude" else ",").join(map(str, value))
+    return {f"ABYME_{name.upper()}": str(value)}
+
+
+@pytest.mark.parametrize(("name", "values", "path"), VALUES, ids=lambda value: str(value))
+@pytest.mark.parametrize("strongest", range(4))
+@pytest.mark.parametrize("next_best", range(4))
+def test_the_stronger_of_any_two_sources_counts(
+    place: Place, name: str, values: list[Any], path: list[str], strongest: int, next_best: int
+) -> None:
+    if next_best < strongest:
+        return
+    used = {strongest, next_best}
+    loaded = place.load(
+        local=written(name, values[2]) if 2 in used else "",
+        user=written(name, values[3]) if 3 in used else "",
+        **(exported(name, values[1]) if 1 in used else {}),
+    )
+    if 0 in used:
+        loaded = loaded.over(**{name: values[0]})
+    found: Any = loaded.settings
+    for part in path:
+        found = getattr(found, part)
+    assert found == values[strongest]
+    flag = f"--{name.replace('_', '-')}"
+    origins = [flag, f"ABYME_{name.upper()}", FOLDER, str(place.user)]
+    assert loaded.origin(name) == origins[strongest]
+
+
+@pytest.mark.parametrize(
+    ("user", "environ", "flag", "url", "origin"),
+    [
+        ("u", {}, "", "u", "user"),
+        ("u", {"OPENAI_BASE_URL": "o"}, "", "o", "OPENAI_BASE_URL"),
+        ("u", {"ABYME_BASE_URL": "a"}, "", "a", "ABYME_BASE_URL"),
+        ("", {"ABYME_BASE_URL": "a", "OPENAI_BASE_URL": "o"}, "", "a", "ABYME_BASE_URL"),
+        ("u", {"ABYME_BASE_URL": "a", "OPENAI_BASE_URL": "o"}, "f", "f", "--base-url"),
+        ("u", {"OPENAI_BASE_URL": " ", "ABYME_BASE_URL": ""}, "", "u", "user"),
+    ],
+)
+def test_the_base_url_has_an_order(
+    place: Place, user: str, environ: dict[str, str], flag: str, url: str, origin: str
+) -> None:
+    loaded = place.load(user=f'base_url = "{user}"' if user else "", **environ).over(base_url=flag)
+    assert loaded.settings.base_url == url
+    assert loaded.origin("base_url") == (str(place.user) if origin == "user" else origin)
+
+
+def test_sources_lie_over_each_other_value_by_value(place: Place) -> None:
+    loaded = place.load(
+        local='model = "two"\n[limits]\nmax_turns = 7\nmax_seconds = "none"',
+        user='runs = "r"\nlocal_servers = []\n[limits]\nmax_turns = 9\nmax_width = 2',
+        ABYME_MAX_COST="none",
+        ABYME_SUB_MODEL="small",
+    ).over(model="", sub_model=None, exclude=[], max_width="3", call_seconds=9)
+    assert loaded.settings == Settings(
+        model="two",
+        sub_model="small",
+        runs="r",
+        local_servers=(),
+        limits=Limits(max_turns=7, max_seconds=None, max_cost=None, max_width=3, call_seconds=9),
+    )
+    assert loaded.files == (place.local, place.user)
+    assert loaded.origin("max_turns") == FOLDER and loaded.origin("max_width") == "--max-width"
+    assert loaded.origin("max_calls") == ""
+
+
+def test_the_environments_lists(place: Place) -> None:
+    loaded = place.load(
+        ABYME_EXCLUDE=os.pathsep.join(["*.log", " build ", ""]),
+        ABYME_LOCAL_SERVERS="http://127.0.0.1:1/v1, http://127.0.0.1:2/v1",
+        ABYME_RUNS="/r",
+    )
+    assert loaded.settings.exclude == ("*.log", "build")
+    assert loaded.settings.local_servers == ("http://127.0.0.1:1/v1", "http://127.0.0.1:2/v1")
+    assert loaded.settings.runs == "/r"
+    none = place.load(user='local_servers = ["http://h/v1"]', ABYME_LOCAL_SERVERS="")
+    assert none.settings.local_servers == () and none.origin("local_servers")
+    assert place.load(local='exclude = ["x"]', ABYME_EXCLUDE="").settings.exclude == ("x",)
+
+
+def test_a_price_goes_with_its_model(place: Place) -> None:
+    local = 'model = "m"\nprice = "1,2"\nsub_model = "s"\nsub_price = [3, 4]'
+    loaded = place.load(local=local)
+    assert (loaded.settings.price, loaded.settings.sub_price) == ((1.0, 2.0), (3.0, 4.0))
+    other = loaded.over(model="other")
+    assert (other.settings.price, other.settings.sub_price) == (None, (3.0, 4.0))
+    assert other.origin("price") == ""
+    assert loaded.over(sub_model="other").settings.sub_price is None
+    assert loaded.over(model="other", price="5,6").settings.price == (5.0, 6.0)
+    assert loaded.over(price="5,6").over(model="other").settings.price == (5.0, 6.0)
+    assert place.load(local=local, ABYME_MODEL="other").settings.price is None
+    assert place.load(local=local, ABYME_PRICE="0,0").settings.price == (0.0, 0.0)
+    alone = place.load(local="sub_price = [3, 4]", ABYME_MODEL="other")
+    assert alone.settings.sub_price is None
+
+
+@pytest.mark.parametrize(
+    ("key", "instead"),
+    [
+        ('base_url = "http://evil/v1"', "--base-url, ABYME_BASE_URL or in "),
+        ('api_key = "sk-1"', "OPENAI_API_KEY, or in "),
+        ('api_key_env = "HOME"', "OPENAI_API_KEY, or in "),
+        ('runs = "/tmp"', "--runs, ABYME_RUNS or in "),
+        ("local_servers = []", "ABYME_LOCAL_SERVERS or in "),
+        ("tools = []", "RLM(…, tools=[…]) from Python"),
+        ("[sandbox]", "RLM(…, sandbox=…) from Python"),
+    ],
+)
+def test_a_folder_may_not_set_what_is_the_users(place: Place, key: str, instead: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        place.load(local=f'model = "m"\n{key}')
+    name = key.strip("[").split()[0].rstrip("]")
+    line = str(caught.value)
+    assert line.startswith(f"./abyme.toml: {name} may not be set by a folder; set it with ")
+    assert instead in line and "sk-1" not in line
+    if instead.endswith("in "):
+        assert str(place.user) in line
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../x.json", "a/../../x.json", "link"])
+@pytest.mark.parametrize("key", ["model", "sub_model"])
+def test_a_folder_may_not_name_a_script_elsewhere(place: Place, key: str, path: str) -> None:
+    (place.folder / "link").symlink_to(place.user)
+    with pytest.raises(ConfigError, match=f"{key} names a file outside of this folder"):
+        place.load(local=f'{key} = " scripted:{path} "')
+    assert place.load(local=f'{key} = "scripted:sub/x.json"')
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('modle = "m"', "modle is not known in this version: did you mean model?"),
+        ('zzz = "m"', "zzz is not known in this version: there are model, sub_model, base_url"),
+        ("max_cost = 3", "max_cost is a limit: write it below the line [limits]"),
+        ("[limits]\nmodel = 'm'", "model is no limit: write it above the line [limits]"),
+        ("[limits]\nmax_costs = 3", "max_costs is not known in [limits] in this version: did you"),
+        ("[limit]\nmax_cost = 3", "limit is not known in this version: did you mean limits?"),
+        ("limits = 3", "limits must be a table, not a number"),
+        ("model = 3", 'model must be text in quotes ("…"), not a number'),
+        ("model = true", "not true or false"),
+        ("model = 2020-01-01", "not a date"),
+        ("model = ['m']", "not a list"),
+        ('model = "a\\u001b"', "model has a control character in it"),
+        ("exclude = 'x'", 'exclude must be a list of texts, like ["…", "…"]'),
+        ("exclude = [1]", "exclude must be a list of texts"),
+        ("price = 3", 'price must be "IN,OUT", US dollars for a million tokens'),
+        ("price = [1]", "price must be"),
+        ("price = '1,x'", "price must be"),
+        ("price = [1, true]", "price must be"),
+        ("price = '-1,2'", "price must be"),
+        ("price = 'nan,inf'", "price must be"),
+        ("[limits]\nmax_cost = 0", "max_cost must be above 0, not 0"),
+        ("[limits]\nmax_cost = '3'", 'max_cost must be a number (or "none"), not text'),
+        ("[limits]\nmax_cost = []", "max_cost must be a number, not a list"),
+        ("[limits]\nmax_turns = 1.5", "max_turns must be a whole number, not 1.5"),
+        ("[limits]\nmax_turns = true", "max_turns must be a whole number, not True"),
+        ("[limits]\nmax_turns = 'none'", "max_turns must be a whole number, not None"),
+        ("[limits]\nmax_calls = 1", "max_calls must be at least 2"),
+    ],
+)
+@pytest.mark.parametrize("file", ["local", "user"])
+def test_what_is_wrong_in_a_file_is_one_line(place: Place, file: str, text: str, line: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        place.load(**{file: text})
+    said = str(caught.value)
+    assert said.startswith(f"{FOLDER if file == 'local' else place.user}: ")
+    assert line in said and "\n" not in said and len(said) < 400
+
+
+@pytest.mark.parametrize("key", ["tools = []", "[sandbox]"])
+def test_tools_and_a_sandbox_are_not_known_in_the_users_file(place: Place, key: str) -> None:
+    with pytest.raises(ConfigError, match="is not known in this version"):
+        place.load(user=key)
+
+
+def test_local_servers_must_be_addresses(place: Place) -> None:
+    for url in ("localhost:1", "ftp://h", "http://", "http://h:x", "http://a b/"):
+        with pytest.raises(ConfigError, match="local_servers must be URLs like http://127"):
+            place.load(user=f'local_servers = ["{url}"]')
+        with pytest.raises(ConfigError, match="ABYME_LOCAL_SERVERS: local_servers must be"):
+            load_settings({"ABYME_LOCAL_SERVERS": url}, place.folder / "x", place.folder / "y")
+
+
+@pytest.mark.parametrize(
+    ("raw", "line"),
+    [
+        (b"model = \n", "is not valid TOML: Invalid value (at line 1, column 9)"),
+        (b"a = 1\na = 2\n", "is not valid TOML: Cannot overwrite a value (at line 2, column 6)"),
+        (b"model = '\xff'", "is not UTF-8 text (line 1)"),
+        (b"\n\xfe\xff", "is not UTF-8 text (line 2)"),
+        (b"a = " + b"[\n" * 20_000, "is nested too deeply"),
+        (b"a" + b".a" * 20_000 + b" = 1", ": line 1 is longer than 1,000 characters: break it"),
+        (b"#\n" * 32_001, "is larger than 64 kB"),
+    ],
+)
+def test_a_file_that_cannot_be_parsed_is_one_line(place: Place, raw: bytes, line: str) -> None:
+    place.local.write_bytes(raw)
+    with pytest.raises(ConfigError) as caught:
+        place.load()
+    assert str(caught.value).startswith(FOLDER) and line in str(caught.value)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 200
+
+
+def test_a_byte_order_mark_and_windows_lines_are_read(place: Place) -> None:
+    place.local.write_bytes(b"\xef\xbb\xbfmodel = 'm'\r\n[limits]\r\nmax_turns = 3\r\n")
+    assert place.load().settings.limits.max_turns == 3
+
+
+def test_what_is_no_file_is_noticed_and_not_waited_for(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.local.mkdir()
+    with pytest.raises(ConfigError, match=r"^./abyme.toml is a folder, not a file"):
+        place.load()
+    place.local.rmdir()
+    os.mkfifo(place.local)
+    with pytest.raises(ConfigError, match="is a device or pipe, not a file"):
+        place.load()
+    place.local.unlink()
+    with socket.socket(socket.AF_UNIX) as listening:
+        monkeypatch.chdir(place.folder)  # the path of a socket has to be short
+        listening.bind("abyme.toml")
+        with pytest.raises(ConfigError, match=r"^cannot read ./abyme.toml: "):
+            place.load()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_a_file_that_may_not_be_read(place: Place) -> None:
+    place.local.write_text("")
+    place.local.chmod(0)
+    with pytest.raises(ConfigError, match=r"cannot read ./abyme.toml: Permission denied"):
+        place.load()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "line"),
+    [
+        ("ABYME_MAX_COST", "lots", 'max_cost must be a number (or "none"), not text'),
+        ("ABYME_MAX_COST", "nan", "max_cost must be above 0"),
+        ("ABYME_MAX_TURNS", "1.5", "max_turns must be a whole number"),
+        ("ABYME_MAX_CALLS", "1", "max_calls must be at least 2"),
+        ("ABYME_PRICE", "1", 'price must be "IN,OUT"'),
+        ("ABYME_MODEL", "a\x1bb", "model has a control character"),
+    ],
+)
+def test_a_wrong_variable_is_named(place: Place, variable: str, value: str, line: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        place.load(**{variable: value})
+    assert str(caught.value).startswith(f"{variable}: {line}")
+    with pytest.raises(ConfigError) as caught:
+        place.load().over(**{variable.removeprefix("ABYME_").lower(): value})
+    assert str(caught.value).startswith(line)
+
+
+def test_unknown_variables_are_kept_with_what_was_meant(place: Place) -> None:
+    loaded = place.load(
+        ABYME_MODLE="m", ABYME_ZZZZZZ="1", ABYME_API_KEY="sk-1", ABYME_TRACEBACK="1", OTHER="x"
+    )
+    assert loaded.unknown == {
+        "ABYME_MODLE": "ABYME_MODEL",
+        "ABYME_ZZZZZZ": "",
+        "ABYME_API_KEY": "OPENAI_API_KEY",
+    }
+
+
+def test_the_users_file_is_where_it_is_said_to_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert user_config_file({"ABYME_CONFIG": "/x/y.toml"}) == Path("/x/y.toml")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    assert user_config_file({"ABYME_CONFIG": "~/y.toml"}) == tmp_path / "y.toml"
+    if sys.platform == "linux":
+        assert user_config_file({}) == tmp_path / ".config" / "abyme" / "abyme.toml"
+    with pytest.raises(ConfigError, match="ABYME_CONFIG=~nobody-here/x"):
+        user_config_file({"ABYME_CONFIG": "~nobody-here/x"})
+    own = tmp_path / ".config" / "abyme.toml"
+    own.parent.mkdir()
+    own.write_text('model = "m"')
+    loaded = load_settings({"ABYME_CONFIG": str(own)}, tmp_path)
+    assert loaded.origin("model") == "~/.config/abyme.toml"
+    assert load_settings({"ABYME_CONFIG": f"{own}/x"}, tmp_path).settings == Settings()
+
+
+def test_the_users_file_is_his_where_he_stands_beside_it(place: Place) -> None:
+    place.local.write_text('base_url = "http://mine/v1"')
+    loaded = load_settings({}, place.folder, place.local)
+    assert loaded.settings.base_url == "http://mine/v1" and loaded.files == (place.local,)
+
+
+def test_a_key_that_others_can_read_is_warned_of(place: Place) -> None:
+    place.user.write_text('api_key = "sk-secret-1"')
+    place.user.chmod(0o640)
+    loaded = place.load()
+    assert loaded.warnings == (
+        f"{place.user} holds a key and others can read it: chmod 600 {place.user}",
+    )
+    place.user.chmod(0o600)
+    loaded = place.load()
+    assert loaded.warnings == ()
+    assert "sk-secret" not in repr(loaded) + str(loaded) + repr(endpoint(loaded, {}))
+    with pytest.raises(ConfigError, match="give api_key or api_key_env, not both"):
+        place.load(user='api_key = "a"\napi_key_env = "B"')
+
+
+OPENAI = "https://api.openai.com/v1"
+OWN, OTHER = "https://own.example/v1", "http://other.example/v1"
+EXPORTED, KEPT = "sk-exported", "sk-kept"
+
+
+@pytest.mark.parametrize("kept_by", ["api_key", "api_key_env"])
+@pytest.mark.parametrize(
+    ("flag", "abyme", "openai", "own", "exported", "kept", "sent_to", "sent"),
+    [
+        # nobody names an address: api.openai.com, by the registry, which knows OPENAI_API_KEY
+        ("", "", "", "", True, False, None, None),
+        ("", "", "", "", True, True, None, None),
+        ("", "", "", "", False, True, None, KEPT),
+        ("", "", "", "", False, False, None, None),
+        # the user's file: its own key or none
+        ("", "", "", OWN, True, True, OWN, KEPT),
+        ("", "", "", OWN, True, False, OWN, ""),
+        ("", "", "", OWN, False, False, OWN, ""),
+        ("", "", "", OPENAI, True, True, OPENAI, EXPORTED),
+        ("", "", "", OPENAI, True, False, OPENAI, EXPORTED),
+        ("", "", "", OPENAI, False, True, OPENAI, KEPT),
+        ("", "", "", "http://api.openai.com/v1", True, False, "http://api.openai.com/v1", ""),
+        ("", "", "", "https://api.openai.com.evil/v1", True, False, None, ""),
+        # OPENAI_BASE_URL
+        ("", "", OTHER, OWN, True, True, OTHER, EXPORTED),
+        ("", "", OTHER, OWN, False, True, OTHER, ""),
+        ("", "", OTHER, "", False, True, OTHER, ""),
+        ("", "", OWN, OWN, True, True, OWN, EXPORTED),
+        ("", "", OWN + "/", OWN, False, True, OWN + "/", KEPT),
+        ("", "", OPENAI, "", False, True, OPENAI, KEPT),
+        # --base-url and ABYME_BASE_URL
+        (OTHER, "", "", OWN, True, True, OTHER, EXPORTED),
+        (OTHER, "", "", OWN, False, True, OTHER, ""),
+        (OTHER, "", "", "", False, True, OTHER, ""),
+        (OWN, "", "", OWN, True, True, OWN, KEPT),
+        (OWN, "", OWN, OWN, True, True, OWN, EXPORTED),
+        (OWN, "", "", OWN, True, False, OWN, EXPORTED),
+        (OPENAI, "", "", OWN, True, True, OPENAI, EXPORTED),
+        (OPENAI, "", "", OWN, False, True, OPENAI, ""),
+        (OPENAI, "", "", "", False, True, OPENAI, KEPT),
+        (OPENAI, "", "", "", True, True, OPENAI, EXPORTED),
+        ("", OTHER, "", OWN, True, True, OTHER, EXPORTED),
+        ("", OWN, "", OWN, True, True, OWN, KEPT),
+        ("", OWN + "/team", "", OWN, False, True, OWN + "/team", ""),
+        ("", "http://own.example/v1", "", OWN, False, True, "http://own.example/v1", ""),
+        (OTHER, OWN, OPENAI, OWN, False, True, OTHER, ""),
+    ],
+)  # fmt: skip
+def test_which_key_goes_where(
+    place: Place, kept_by: str, flag: str, abyme: str, openai: str, own: str, exported: bool,
+    kept: bool, sent_to: str | None, sent: str | None,
+) -> None:  # fmt: skip
+    environ = {"MY_KEY": KEPT}
+    if exported:
+        environ["OPENAI_API_KEY"] = EXPORTED
+    if abyme:
+        environ["ABYME_BASE_URL"] = abyme
+    if openai:
+        environ["OPENAI_BASE_URL"] = openai
+    user = f'base_url = "{own}"\n' if own else ""
+    if kept:
+        user += f'{kept_by} = "{KEPT if kept_by == "api_key" else "MY_KEY"}"\n'
+    loaded = place.load(user=user, **environ).over(base_url=flag)
+    where = endpoint(loaded, environ)
+    assert where.base_url == (own if sent_to is None and own else sent_to)
+    assert where.api_key == sent
+    if sent == KEPT:
+        assert where.key_from == f"{kept_by} in {place.user}"
+    elif sent == EXPORTED or (sent is None and exported):
+        assert where.key_from == "OPENAI_API_KEY"
+    else:
+        assert where.key_from == ""
+
+
+def test_a_variable_for_the_key_that_is_not_set_is_said(place: Place) -> None:
+    loaded = place.load(user=f'base_url = "{OWN}"\napi_key_env = "MY_KEY"')
+    with pytest.raises(ConfigError) as caught:
+        endpoint(loaded, {"OPENAI_API_KEY": EXPORTED})
+    assert str(caught.value) == (
+        f"no key for {OWN}: MY_KEY is not set, which api_key_env in {place.user} names"
+    )
+    named = place.load(user=f'base_url = "{OWN}"\napi_key_env = "OPENAI_API_KEY"')
+    assert endpoint(named, {"OPENAI_API_KEY": EXPORTED}).api_key == EXPORTED
+
+
+def test_loading_imports_little(place: Place) -> None:
+    place.local.write_text('model = "m"\n[limits]\nmax_cost = 3\n')
+    code = (
+        "import sys; import abyme.settings as s; from pathlib import Path;"
+        "assert not {'tomllib', 'platformdirs', 'aiohttp', 'rich'} & set(sys.modules);"
+        f"s.load_settings({{}}, Path({str(place.folder)!r}), Path('/nonexistent'));"
+        "assert not {'platformdirs', 'aiohttp', 'rich', 'abyme.models'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
