@@ -161,3 +161,14 @@ class Answer(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return self.text
+
+    def __repr__(self) -> str:
+        from abyme.display import answer_repr
+
+        return answer_repr(self)
+
+    def _repr_html_(self) -> str:
+        """What Jupyter shows."""
+        from abyme.display import answer_html
+
+        return answer_html(self)

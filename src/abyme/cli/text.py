@@ -4,38 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from abyme.types import Answer
+from abyme.display import answer_facts
+from abyme.display import cost_text as cost_text
+from abyme.display import plural as plural
+from abyme.display import printable as printable
+from abyme.types import Answer, Quote
 
 _QUOTED_LINES = 8
 
 
 def closing_line(answer: Answer) -> str:
     """How the run ended and what it cost, in one line."""
-    usage = answer.usage
-    cost = "cost unknown" if answer.cost is None else f"${answer.cost:.4f}".rstrip("0").rstrip(".")
-    parts = [
-        answer.status + (f": {answer.reason}" if answer.reason else ""),
-        plural(answer.turns, "turn"),
-        plural(usage.calls, "call"),
-        f"{usage.tokens:,} tokens" + (" (estimated)" if usage.estimated else ""),
-        cost,
-        f"{answer.seconds:.1f} s",
-        f"run {answer.run}",
-    ]
-    return " · ".join(parts)
+    status = answer.status + (f": {answer.reason}" if answer.reason else "")
+    return " · ".join([status, *answer_facts(answer)])
 
 
 def quote_lines(answer: Answer) -> Iterator[str]:
     """Where each quote stands, and its beginning where the answer does not hold it."""
     for quote in answer.quotes:
         checked = "" if quote.verified else " (not verified)"
-        yield f"  {quote.document}:{quote.line}{checked}"
-        if quote.text.strip() in answer.text:
-            continue  # it is read there already
-        lines = quote.text.strip("\n").split("\n")
-        yield from (f"    {line}" for line in lines[:_QUOTED_LINES])
-        if len(lines) > _QUOTED_LINES:
-            yield f"    … {len(lines) - _QUOTED_LINES:,} more lines"
+        yield f"  {quote_place(quote)}{checked}"
+        yield from (f"    {line}" for line in quote_rows(quote, answer))
+
+
+def quote_place(quote: Quote) -> str:
+    """``notes.txt:12``."""
+    return quote.document if quote.line is None else f"{quote.document}:{quote.line}"
+
+
+def quote_rows(quote: Quote, answer: Answer) -> Iterator[str]:
+    """The beginning of a quote; nothing where the answer holds it and it is read there."""
+    if quote.text.strip() in answer.text:
+        return
+    lines = quote.text.strip("\n").split("\n")
+    yield from lines[:_QUOTED_LINES]
+    if len(lines) > _QUOTED_LINES:
+        yield f"… {len(lines) - _QUOTED_LINES:,} more lines"
 
 
 def bytes_text(count: int) -> str:
@@ -53,6 +57,44 @@ def counts_text(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {name}" for name, count in sorted(counts.items()))
 
 
-def plural(count: int, noun: str) -> str:
-    """``1 turn``, ``2 turns``."""
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+def columns(text: str) -> int:
+    """How many columns of a terminal ``text`` takes: letters of some scripts take two, or none."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def fitting(text: str, width: int) -> str:
+    """``text``, or its beginning and an ellipsis, in at most ``width`` columns."""
+    if columns(text) <= width:
+        return text
+    from rich.cells import set_cell_size
+
+    return set_cell_size(text[: 2 * width], max(1, width) - 1).rstrip() + "…"
+
+
+def count_text(count: int) -> str:
+    """``950``, ``12 k``, ``9.3 M``: for what is estimated anyway."""
+    size, units = float(count), ["", " k", " M", " G", " T"]
+    while size >= 999.5 and len(units) > 1:
+        size /= 1000
+        units.pop(0)
+    digits = 1 if units[0] and size < 9.95 else 0
+    return f"{size:,.{digits}f}{units[0]}"
+
+
+def seconds_text(seconds: float) -> str:
+    """``4.2 s``, ``3 min 5 s``, ``2 h 10 min``."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    whole = int(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def limit_text(seconds: float) -> str:
+    """A limit of time as it was probably thought of: ``30 min``, ``90 s``."""
+    return f"{seconds / 60:g} min" if seconds >= 60 and seconds % 60 == 0 else f"{seconds:g} s"

@@ -1,0 +1,99 @@
+"""What a run's journal comes to: its head, its turns with their cells and calls, its end."""
+
+from __future__ import annotations
+
+import msgspec
+
+from abyme.events import DataLoaded, RunStarted, WorkerStarted
+from abyme.types import Answer, CellResult, Usage
+
+
+class Call(msgspec.Struct):
+    """A call that code made, of a model or of a function of the host."""
+
+    number: int
+    """Its place among the calls of its cell, from 1."""
+    name: str
+    model: str
+    """Empty for a function of the host, and where a call was refused before it was sent."""
+    asked: str
+    started: float
+    said: str = ""
+    error: str = ""
+    usage: Usage = Usage()
+    cost: float | None = None
+    seconds: float = 0.0
+    attempts: int = 1
+    notes: list[str] = []
+    ended: bool = False
+
+    @property
+    def until(self) -> float:
+        """When it was over, in seconds since 1970."""
+        return self.started + self.seconds
+
+
+class Cell(msgspec.Struct):
+    """A cell with the calls that it made; no result where its run was killed."""
+
+    number: int
+    code: str
+    calls: list[Call] = []
+    result: CellResult | None = None
+
+
+class Note(msgspec.Struct, frozen=True):
+    """Something that befell a turn. ``bad``: it is nobody's wish."""
+
+    text: str
+    bad: bool = False
+
+
+class RootReply(msgspec.Struct):
+    """The root's reply; not ``ended`` where it never came."""
+
+    text: str = ""
+    usage: Usage = Usage()
+    cost: float | None = None
+    seconds: float = 0.0
+    error: str = ""
+    cut: bool = False
+    ended: bool = False
+
+
+class Turn(msgspec.Struct):
+    """A reply of the root and what came of it. ``final``: the last call, after a limit."""
+
+    number: int
+    final: bool = False
+    told: list[str] = []
+    """What the model was told since its last reply."""
+    before: list[Note] = []
+    reply: RootReply | None = None
+    attempts: list[Note] = []
+    cells: list[Cell] = []
+    after: list[Note] = []
+
+    @property
+    def empty(self) -> bool:
+        """True where its model has not been asked yet."""
+        return self.reply is None
+
+
+class Head(msgspec.Struct):
+    """What a run was asked, of whom, about what. Fields are None in a run that was killed early."""
+
+    at: float = 0.0
+    started: RunStarted | None = None
+    data: DataLoaded | None = None
+    worker: WorkerStarted | None = None
+
+
+class End(msgspec.Struct):
+    """How the run ended: no answer where it is still going or was killed."""
+
+    at: float
+    turns: int
+    """How many there are, the last call after a limit included."""
+    notes: list[Note]
+    answer: Answer | None = None
