@@ -21,6 +21,8 @@ def test_the_public_names() -> None:
         "JournalError",
         "Limits",
         "ModelError",
+        "Preview",
+        "Progress",
         "Quote",
         "Stream",
         "Usage",
@@ -32,9 +34,12 @@ def test_the_public_names() -> None:
 
 def test_the_signature_of_rlm() -> None:
     assert list(inspect.signature(RLM).parameters) == [
-        "model", "sub_model", "base_url", "api_key", "limits", "tools", "runs", "sandbox",
+        "model", "sub_model", "base_url", "api_key", "limits", "price", "sub_price", "tools",
+        "runs", "sandbox",
     ]  # fmt: skip
-    assert list(inspect.signature(RLM.completion).parameters) == ["self", "question", "context"]
+    assert list(inspect.signature(RLM.completion).parameters) == [
+        "self", "question", "context", "progress",
+    ]  # fmt: skip
 
 
 def test_the_fields_of_limits_and_answer() -> None:

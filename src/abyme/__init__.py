@@ -24,6 +24,8 @@ if TYPE_CHECKING:
         JournalError,
         ModelError,
     )
+    from abyme.preview import Preview
+    from abyme.progress import Progress
     from abyme.rlm import RLM, Stream
     from abyme.types import Answer, Quote, Usage
 
@@ -37,6 +39,8 @@ __all__ = [
     "JournalError",
     "Limits",
     "ModelError",
+    "Preview",
+    "Progress",
     "Quote",
     "Stream",
     "Usage",
@@ -48,6 +52,8 @@ _ROOMS = {
     "abyme.errors": (
         *("AbymeError", "ConfigError", "DataChanged", "DataError", "JournalError", "ModelError"),
     ),
+    "abyme.preview": ("Preview",),
+    "abyme.progress": ("Progress",),
     "abyme.rlm": ("RLM", "Stream"),
     "abyme.types": ("Answer", "Quote", "Usage"),
 }

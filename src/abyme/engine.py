@@ -22,7 +22,8 @@ from abyme.models.estimator import TokenEstimator
 from abyme.models.registry import resolve
 from abyme.models.scheduler import Scheduler
 from abyme.models.transport import Transport
-from abyme.run import Run, RunSpec, Shared
+from abyme.run import Run, Shared
+from abyme.spec import RunSpec
 from abyme.types import Answer
 
 Listener = Callable[[Event], None]

@@ -254,12 +254,27 @@ class RunEnded(Event, frozen=True):
     answer: Answer
 
 
+class DataLoading(Event, frozen=True):
+    """Data is being loaded: what there is so far. Not journalled: ``DataLoaded`` has the whole."""
+
+    documents: int
+    bytes: int
+
+
 class OutputAdded(Event, frozen=True):
     """A running cell printed. Not journalled: ``CellEnded`` carries the whole."""
 
     node: str
     cell: int
     text: str
+
+
+class CallsAsked(Event, frozen=True):
+    """Code asked for ``count`` sub-calls. Not journalled: each has its own events as it starts."""
+
+    node: str
+    cell: int
+    count: int
 
 
 class TextAdded(Event, frozen=True):
@@ -296,5 +311,5 @@ JOURNALLED = (
     | LimitReached
     | RunEnded
 )
-PASSING = (OutputAdded, TextAdded)
+PASSING = (DataLoading, OutputAdded, TextAdded, CallsAsked)
 """Events that only listeners see."""

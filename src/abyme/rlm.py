@@ -10,7 +10,7 @@ import queue
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from abyme.config import Limits, runs_folder
 from abyme.context.load import Context
@@ -18,11 +18,16 @@ from abyme.engine import Handle, engine
 from abyme.errors import ConfigError
 from abyme.events import PASSING, Event
 from abyme.models.base import Model
-from abyme.run import RunSpec
+from abyme.models.prices import Price, flat_price, known_or
+from abyme.progress import Following, Progress
 from abyme.sandbox.base import Sandbox
 from abyme.sandbox.process import ProcessSandbox
+from abyme.spec import RunSpec
 from abyme.subcalls.tools import tool_table
 from abyme.types import Answer
+
+if TYPE_CHECKING:
+    from abyme.preview import Preview
 
 _UNREAD = 10_000
 """Events that wait to be read, from which on pieces of output and text are left out."""
@@ -38,6 +43,8 @@ class RLM:
     - ``base_url``, ``api_key``: an OpenAI-compatible endpoint; else ``OPENAI_BASE_URL`` and
       ``OPENAI_API_KEY``.
     - ``limits``: what one run may spend.
+    - ``price``: (in, out), US dollars per million tokens, for models whose price is not known;
+      ``sub_price``: the same for the sub-model, where it differs.
     - ``tools``: typed functions of yours that code in the REPL may call.
     - ``runs``: the folder for journals; else ``ABYME_RUNS``, else the user's data directory.
     - ``sandbox``: where code runs; the default is a separate process.
@@ -54,6 +61,8 @@ class RLM:
         base_url: str | None = None,
         api_key: str | None = None,
         limits: Limits | None = None,
+        price: tuple[float, float] | None = None,
+        sub_price: tuple[float, float] | None = None,
         tools: Sequence[Callable[..., Any]] = (),
         runs: str | os.PathLike[str] | None = None,
         sandbox: Sandbox | None = None,
@@ -64,15 +73,29 @@ class RLM:
         )
         self._base_url = base_url or ""
         self._limits = limits or Limits()
+        self._price_of = known_or(
+            {
+                self._model.name: _flat("price", price),
+                self._sub_model.name: _flat("sub_price", sub_price) or _flat("price", price),
+            }
+        )
         self._tools = tool_table(tools)
         self._runs = runs_folder(runs)
         self._sandbox = sandbox or ProcessSandbox()
 
-    def completion(self, question: str, context: Context) -> Answer:
+    def completion(
+        self,
+        question: str,
+        context: Context,
+        *,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> Answer:
         """Answer ``question`` over ``context`` and wait for it.
 
         ``context``: a ``str`` (always text), ``bytes``, a ``Path`` to a file or directory, a list
-        of these, or a dict of name to one of these.
+        of these, or a dict of name to one of these. ``progress`` is called in this thread, a few
+        times a second while the run goes on and once when it is over; what it raises ends the run
+        and is raised here.
 
         Raises :class:`~abyme.errors.DataError` where the data cannot be loaded and
         :class:`~abyme.errors.JournalError` where the run's folder cannot be made. Whatever befalls
@@ -81,20 +104,35 @@ class RLM:
         """
         if engine().is_current():
             raise ConfigError("completion() would wait for itself here: use acompletion()")
-        handle = self.start(question, context)
+        following = Following()
+        handle = self.start(question, context, following.take if progress else None)
         try:
+            if progress is not None:
+                following.call(progress, handle.future)
             return handle.future.result()
         except BaseException:
             self._abandon(handle)
             raise
 
-    async def acompletion(self, question: str, context: Context) -> Answer:
-        """:meth:`completion` for a running event loop; cancelling it ends the run first."""
-        handle = self.start(question, context)
+    async def acompletion(
+        self,
+        question: str,
+        context: Context,
+        *,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> Answer:
+        """:meth:`completion` for a running event loop; cancelling it ends the run first.
+
+        ``progress`` is called in that loop.
+        """
+        following = Following()
+        handle = self.start(question, context, following.take if progress else None)
         waiting = asyncio.wrap_future(handle.future)
         try:
+            if progress is not None:
+                await following.call_while(progress, waiting)
             return await asyncio.shield(waiting)
-        except asyncio.CancelledError:
+        except BaseException:
             handle.interrupt()
             await asyncio.wait([waiting])
             raise
@@ -111,28 +149,62 @@ class RLM:
         *,
         stream_text: bool = False,
         exclude: Sequence[str] = (),
+        ignore_files: bool = True,
+        hidden: bool = False,
     ) -> Handle:
         """Start a run and return at once; ``handle.future`` gets the answer.
 
         ``listener`` is called in the engine's thread with every event and must return quickly.
-        ``exclude``: patterns of paths to leave out of directories.
+        ``exclude``: patterns of paths to leave out of directories. ``ignore_files``: leave out what
+        ``.gitignore`` files do. ``hidden``: read what is hidden too, but never ``.git``.
         """
+        spec = self._spec(
+            question,
+            context,
+            exclude=tuple(exclude),
+            ignore_files=ignore_files,
+            hidden=hidden,
+            stream_text=stream_text,
+        )
+        return engine().start(spec, listener)
+
+    def preview(
+        self,
+        question: str,
+        context: Context,
+        *,
+        exclude: Sequence[str] = (),
+        ignore_files: bool = True,
+        hidden: bool = False,
+    ) -> Preview:
+        """What a run would send first, and what it could cost; no model is asked, nothing kept."""
+        from abyme.preview import preview  # seldom asked for, and tempfile takes its time
+
+        spec = self._spec(
+            question,
+            context,
+            exclude=tuple(exclude),
+            ignore_files=ignore_files,
+            hidden=hidden,
+        )
+        return preview(spec, engine().shared.estimator)
+
+    def _spec(self, question: str, context: Context, **options: Any) -> RunSpec:
         if not isinstance(question, str) or not question.strip():
             raise ConfigError("the question is empty")
-        spec = RunSpec(
+        return RunSpec(
             question=question,
             context=context,
-            exclude=tuple(exclude),
             model=self._model,
             sub_model=self._sub_model,
             base_url=self._base_url,
             limits=self._limits,
+            price_of=self._price_of,
             tools=self._tools,
             runs=self._runs,
             sandbox=self._sandbox,
-            stream_text=stream_text,
+            **options,
         )
-        return engine().start(spec, listener)
 
     def _abandon(self, handle: Handle) -> None:
         """The caller is leaving (Ctrl-C): end the run, and be gone only when it is."""
@@ -213,6 +285,10 @@ class Stream:
         trace: TracebackType | None,
     ) -> None:
         await asyncio.to_thread(self.close)
+
+
+def _flat(what: str, pair: tuple[float, float] | None) -> Price | None:
+    return None if pair is None else flat_price(what, pair)
 
 
 def _call_in(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:

@@ -8,13 +8,10 @@ import logging
 import platform
 import shutil
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+from functools import partial
 
 import msgspec
 
-from abyme.config import Limits
-from abyme.context.describe import describe
 from abyme.context.documents import Data
 from abyme.context.load import load
 from abyme.dialects.base import Opening, TurnStatus
@@ -23,6 +20,7 @@ from abyme.errors import AbymeError, DataError, JournalError
 from abyme.events import (
     CellEnded,
     DataLoaded,
+    DataLoading,
     DocumentLoaded,
     Event,
     NodeStarted,
@@ -39,16 +37,15 @@ from abyme.journal.replay import outcomes
 from abyme.journal.writer import Journal, new_run_id
 from abyme.ledger import Account
 from abyme.loop import Node, Outcome, run_node
-from abyme.models.base import Model, OnText
+from abyme.models.base import OnText
 from abyme.models.caller import Caller
 from abyme.models.estimator import TokenEstimator
-from abyme.models.prices import price_of_model
 from abyme.models.quoting import public_url
 from abyme.models.scheduler import Scheduler
+from abyme.opening import opening
 from abyme.repl import NodeRepl
-from abyme.sandbox.base import Sandbox
+from abyme.spec import RunSpec
 from abyme.subcalls.router import Router
-from abyme.subcalls.tools import Tool
 from abyme.threads import in_thread
 from abyme.types import Answer, Finish, Quote, Status
 from abyme.version import __version__
@@ -61,24 +58,6 @@ _LOADED_AT_ONCE = 200
 
 class _Stopped(Exception):
     """The run was ended while its data was still being loaded."""
-
-
-class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that one run is asked to do; already checked."""
-
-    question: str
-    context: Any
-    """What the caller handed over: see :data:`abyme.context.load.Context`."""
-    exclude: tuple[str, ...]
-    model: Model
-    sub_model: Model
-    base_url: str
-    limits: Limits
-    tools: Mapping[str, Tool]
-    runs: Path
-    sandbox: Sandbox
-    stream_text: bool = False
-    """Have the root's replies streamed, and tell the listener as they grow."""
 
 
 class Shared(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,7 +132,9 @@ class Run:
                 spec.context,
                 folder=self._journal.data_folder,
                 exclude=spec.exclude,
-                on_progress=self._loading,
+                ignore_files=spec.ignore_files,
+                hidden=spec.hidden,
+                on_progress=partial(self._loading, asyncio.get_running_loop()),
             )
         except DataError:
             # Nothing was asked and nothing paid for: a mistyped path leaves no run behind.
@@ -178,12 +159,13 @@ class Run:
         self._emit(DataLoaded(data.kind, len(data.documents), data.bytes, dict(data.skipped)))
         return data
 
-    def _loading(self, documents: int) -> None:
-        """Called in the loader's thread now and then: the way to end it early."""
+    def _loading(self, loop: asyncio.AbstractEventLoop, documents: int, size: int) -> None:
+        """Called in the loader's thread, some ten times a second: the way to end it early."""
         if self._interrupted:
             raise _Stopped("interrupted")
         if self._account.seconds_left() <= 0:
             raise _Stopped(f"max_seconds: {documents:,} documents were loaded when they were used")
+        loop.call_soon_threadsafe(self._emit, DataLoading(documents, size))
 
     async def _answer(self, data: Data) -> Outcome:
         """Let the root node work; its data is looked at more closely meanwhile."""
@@ -205,6 +187,7 @@ class Run:
             self._emit,
             spec.limits,
             estimator=self._shared.estimator,
+            price_of=spec.price_of,
         )
         offered = {
             None: spec.sub_model,
@@ -227,17 +210,9 @@ class Run:
         )
 
         async def introduce(status: TurnStatus) -> Opening:
-            description = await in_thread(describe, data, spec.sandbox.text_bytes)
-            self._examination.begin(estimated=description.estimated)
-            return Opening(
-                question=spec.question,
-                description=description.render(),
-                status=status,
-                sub_window_chars=self._sub_prompt_characters(),
-                cell_seconds=spec.limits.cell_seconds,
-                models=tuple(dict.fromkeys((spec.sub_model.name, spec.model.name))),
-                tools=functions,
-            )
+            opened, estimated = await in_thread(opening, spec, data, status, self._shared.estimator)
+            self._examination.begin(estimated=estimated)
+            return opened
 
         return Node(
             ROOT,
@@ -249,7 +224,7 @@ class Run:
             caller=caller,
             account=self._account,
             emit=self._emit,
-            priced=self._priced(),
+            priced=spec.priced,
             on_text=self._on_text if self._listener and spec.stream_text else None,
         )
 
@@ -326,15 +301,5 @@ class Run:
             format=VERSION,
             tools=tuple(spec.tools),
             python=platform.python_version(),
-            priced=self._priced(),
+            priced=spec.priced,
         )
-
-    def _priced(self) -> bool:
-        models = (self._spec.model, self._spec.sub_model)
-        return None not in map(price_of_model, models)
-
-    def _sub_prompt_characters(self) -> int:
-        """Characters that fit one prompt of the sub-model, in round numbers."""
-        model = self._spec.sub_model
-        fits = self._shared.estimator.fits(model.name, model.window, model.max_output)
-        return max(1_000, fits // 1_000 * 1_000)

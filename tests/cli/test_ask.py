@@ -9,37 +9,16 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from support.command import abyme, replies
 from support.runs import cell
 from support.stub import Drop, Garbage, Hang, Html, Reply, Status, Stub, Truncate, reader
 
 STDLIB_QUESTION = "Which function is a least-recently-used cache decorator?"
-
-
-def abyme(
-    *arguments: str | Path, runs: Path, stdin: Any = subprocess.DEVNULL, **environment: str
-) -> subprocess.CompletedProcess[str]:
-    """Run the command."""
-    return subprocess.run(
-        [sys.executable, "-m", "abyme", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        stdin=stdin,
-        env={**os.environ, "ABYME_RUNS": str(runs), **environment},
-    )
-
-
-def replies(folder: Path, *texts: str, sub: Sequence[str] = ()) -> str:
-    """A model that says these: ``scripted:FILE``."""
-    path = folder / "replies.json"
-    path.write_text(json.dumps({"root": texts, "sub": sub}))
-    return f"scripted:{path}"
 
 
 @pytest.fixture
@@ -154,14 +133,13 @@ def test_another_encoding_is_read_exactly_and_said(
     [
         (["--model", "no-such-model"], "unknown model"),
         (["--model", "openai:gpt-5-mini"], "OPENAI_API_KEY"),
-        ([], "--model"),
         (["--model", "scripted:/nosuch.json"], "nosuch.json"),
         (["--model", "m", "--base-url", "ftp://x"], "http"),
         (["--model", "reader", "--max-turns", "0"], "max_turns must be above 0"),
         (["--model", "reader", "--max-cost", "-1"], "max_cost must be above 0"),
         (["--model", "reader", "--max-seconds", "nan"], "max_seconds must be above 0"),
         (["--model", "reader", "--max-depth", "2"], "max_depth"),
-        (["--model", "reader", "--max-width", "x"], "max-width"),
+        (["--model", "reader", "--max-width", "x"], "max_width"),
         (["--model", "reader", "--frobnicate"], "--frobnicate"),
     ],
 )

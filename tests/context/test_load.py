@@ -10,7 +10,8 @@ import resource
 import socket
 import stat
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -309,10 +310,41 @@ def test_empty_texts_of_a_list_are_left_out(tmp_path: Path) -> None:
     assert data.skipped == {"empty": 2}
 
 
-def test_progress_is_told(tmp_path: Path) -> None:
-    told: list[int] = []
-    loaded([f"text {number}" for number in range(1_001)], tmp_path, on_progress=told.append)
-    assert told == [500, 1000, 1001]
+class Scripted:
+    """A stream that calls a function before each part it gives."""
+
+    def __init__(self, *parts: bytes, before: Callable[[], object]) -> None:
+        self._parts = iter(parts)
+        self._before = before
+
+    def read(self, size: int) -> bytes:
+        self._before()
+        return next(self._parts, b"")
+
+
+def test_progress_is_told(tmp_path: Path, files: Path) -> None:
+    told: list[tuple[int, int]] = []
+    (files / "a.txt").write_text("12345")
+    slow = Scripted(b"abc", b"de", before=lambda: time.sleep(0.11))
+    after = Scripted(b"xyz", before=lambda: time.sleep(0.11))
+    loaded([files, slow, after], tmp_path, on_progress=lambda *so_far: told.append(so_far))
+    assert told == [(1, 8), (1, 10), (2, 10), (2, 13), (3, 13)]
+
+
+def test_progress_comes_where_all_is_left_out_and_may_end_the_loading(
+    tmp_path: Path, files: Path
+) -> None:
+    for number in range(2_000):
+        (files / f".{number}").touch()
+    began = time.monotonic()
+
+    def stop(documents: int, size: int) -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        while time.monotonic() < began + 60:
+            with contextlib.suppress(DataError):
+                loaded([files] * 50, tmp_path, on_progress=stop)
 
 
 # Bad input
@@ -382,7 +414,7 @@ def test_a_file_without_a_size(tmp_path: Path) -> None:
         ),
         (
             "a.gz",
-            gzip.compress(b"text" * 100),
+            gzip.compress(b"text" * 100, mtime=0),
             "is gzip data, not text: unpack it first, for instance with zcat",
         ),
         (
@@ -453,11 +485,15 @@ def test_a_file_that_vanishes_while_loading_is_left_out(tmp_path: Path, files: P
     for number in range(501):
         (files / f"{number:03}.txt").write_text("x")
 
-    def delete_the_last(loaded_so_far: int) -> None:
+    def change() -> None:
+        (files / "499.txt").unlink(missing_ok=True)
         (files / "500.txt").unlink(missing_ok=True)
+        if not (files / "500.txt").exists():
+            os.mkfifo(files / "500.txt")
 
-    data = loaded(files, tmp_path, on_progress=delete_the_last)
-    assert (len(data.documents), data.skipped) == (500, {"unreadable": 1})
+    data = loaded([Scripted(b"piped in", before=change), files], tmp_path)
+    assert len(data.documents) == 500
+    assert data.skipped == {"not a regular file": 1, "unreadable": 1}
 
 
 def test_paths_that_no_system_takes(tmp_path: Path) -> None:

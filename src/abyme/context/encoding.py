@@ -46,6 +46,7 @@ _BOMS = (  # UTF-32 first: its little-endian mark begins with that of UTF-16
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+_MARK_BEGINS = (b"\xef", b"\xff", b"\xfe", b"\x00\x00\xfe")
 _PDF = Binary("a PDF", "turn it into text first, for instance with pdftotext")
 _IMAGE = Binary("an image", "read its text first, for instance with tesseract")
 _OFFICE = Binary("an old Office document", "save it as text first")
@@ -123,6 +124,8 @@ def detect(head: bytes, middle: bytes, tail: bytes, size: int) -> Encoding | Bin
 
 def _by_mark(head: bytes, size: int) -> Encoding | None:
     """What a byte order mark says, where what follows can be read so."""
+    if not head.startswith(_MARK_BEGINS):
+        return None
     if head.startswith(codecs.BOM_UTF8):
         return Encoding(bom=len(codecs.BOM_UTF8))
     for mark, name in _BOMS:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 import re
 import time
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from functools import cache, lru_cache
 from pathlib import Path
@@ -23,6 +24,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from abyme.errors import ConfigError
 from abyme.models.base import Model
 from abyme.types import Usage
 
@@ -87,6 +89,30 @@ def price_of(model: str, base_url: str | None) -> Price | None:
 def price_of_model(model: Model) -> Price | None:
     """The price of ``model``, by its name and its endpoint."""
     return _price_in_hour(model.name, model.endpoint, int(time.time() // 3600))
+
+
+def flat_price(what: str, pair: Sequence[float]) -> Price:
+    """The price that a user names: US dollars per million tokens in and out, cached or not.
+
+    ``what`` is what it was given as. Raises :class:`~abyme.errors.ConfigError`.
+    """
+    if len(pair) != 2 or not all(0 <= dollars < math.inf for dollars in pair):
+        raise ConfigError(
+            f"{what} must be two prices, dollars per million tokens in and out, not {pair!r}"
+        )
+    return Price(float(pair[0]), float(pair[0]), float(pair[1]))
+
+
+def known_or(
+    given: Mapping[str, Price | None],
+) -> Callable[[Model], Price | None]:
+    """Prices from the list, and where it does not know a model, the one ``given`` by its name."""
+
+    def price(model: Model) -> Price | None:
+        known = price_of_model(model)
+        return given.get(model.name) if known is None else known
+
+    return price
 
 
 @lru_cache(64)

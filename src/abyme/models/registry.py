@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from abyme.errors import ConfigError
 from abyme.models.base import Model
 from abyme.models.prices import names_of
+from abyme.models.quoting import shown_url
 
 if TYPE_CHECKING:
     from abyme.models.transport import Transport
@@ -109,11 +110,13 @@ def _checked_url(url: str) -> str:
         parts = urlsplit(url.strip())
         host, _ = parts.hostname, parts.port  # the port raises ValueError where it is none
     except ValueError as error:
-        raise ConfigError(f"base_url {url!r} is no URL ({error}): {advice}") from error
+        raise ConfigError(f"base_url {shown_url(url)!r} is no URL ({error}): {advice}") from error
     if parts.scheme not in ("http", "https") or not host:
-        raise ConfigError(f"base_url {url!r} must begin with http:// or https://: {advice}")
+        raise ConfigError(
+            f"base_url {shown_url(url)!r} must begin with http:// or https://: {advice}"
+        )
     if any(character.isspace() for character in parts.geturl()):
-        raise ConfigError(f"base_url {url!r} has a space in it: {advice}")
+        raise ConfigError(f"base_url {shown_url(url)!r} has a space in it: {advice}")
     return parts.geturl().rstrip("/")
 
 

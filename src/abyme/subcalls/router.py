@@ -10,7 +10,15 @@ from typing import Any
 import msgspec
 
 from abyme.errors import AbymeError, BudgetExceeded, CallFailed, DataError, JournalError
-from abyme.events import CallKind, CallRefused, Emit, HostAnswered, HostCalled, OutputAdded
+from abyme.events import (
+    CallKind,
+    CallRefused,
+    CallsAsked,
+    Emit,
+    HostAnswered,
+    HostCalled,
+    OutputAdded,
+)
 from abyme.inside.hits import cut_end
 from abyme.journal.replay import Outcome
 from abyme.ledger import Account
@@ -164,6 +172,7 @@ class Router:
         if len(prompts) > MAX_BATCH:
             raise CallFailed(f"a batch has at most {MAX_BATCH:,} prompts, not {len(prompts):,}")
         self._refuse_too_many(cell, kind, prompts, model)
+        self._asked(cell, len(prompts))
         items: list[Any] = [None] * len(prompts)
         waiting = iter(enumerate(prompts))
         refused: list[BudgetExceeded] = []
@@ -220,6 +229,8 @@ class Router:
         key = self._keys.next(cell, kind, {"prompt": prompt, "model": model})
         calls = self._cells.setdefault(cell, CellCalls())
         calls.made += 1
+        if index is None:
+            self._asked(cell, 1)
         try:
             asked = self._model(model)
             if self._recorded is not None:
@@ -239,6 +250,10 @@ class Router:
             if len(calls.failed) < _FAILED_KEPT:
                 calls.failed.append(FailedCall(cut_end(error.for_code, 500), index))
             raise
+
+    def _asked(self, cell: int, count: int) -> None:
+        if self._recorded is None:
+            self._emit(CallsAsked(self._node, cell, count))
 
     def _model(self, name: str | None) -> Model:
         try:

@@ -1,0 +1,235 @@
+"""``abyme ask``: from sorted arguments to an answer on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import os
+import queue
+import shutil
+import signal
+import sys
+import time
+from types import FrameType
+from typing import Any, NamedTuple, Protocol
+
+from abyme.cli.ask.arguments import Asked
+from abyme.cli.console import is_lively, is_terminal, put, put_data, say
+from abyme.cli.model_choice import Choice
+from abyme.cli.text import closing_line, quote_lines
+from abyme.events import PASSING, CallStarted, Event
+from abyme.rlm import RLM
+from abyme.settings import Loaded
+from abyme.settings_file import FILE_NAME
+from abyme.types import Answer
+
+EXIT = {"complete": 0, "failed": 1, "partial": 3}
+INTERRUPTED = 130
+
+_TICK = 0.1
+_UNSHOWN = 10_000
+"""Events that wait to be shown, from which on those that only show movement are left out."""
+_SETTLE = 0.5
+"""Seconds after which the terminal's display is made, if the first request is not out before."""
+
+
+class Display(Protocol):
+    """Shows a run's events on stderr; all of it is called in the command's own thread."""
+
+    def take(self, event: Event) -> None:
+        """Take one event."""
+
+    def tick(self) -> None:
+        """Called about ten times a second."""
+
+    def close(self) -> None:
+        """The run is over."""
+
+
+class Shown(NamedTuple):
+    """How much is shown, and in which form."""
+
+    as_json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+
+
+def run(
+    settings: Loaded, choice: Choice, asked: Asked, shown: Shown, options: dict[str, Any]
+) -> int:
+    """Ask, show, print the answer; the exit code.
+
+    Raises :class:`~abyme.errors.AbymeError` for what is wrong before anything is asked.
+    """
+    rlm = _rlm(settings, choice)
+    if not shown.quiet:
+        _preface(settings, choice)
+    events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+
+    def listen(event: Event) -> None:
+        if not (isinstance(event, PASSING) and events.qsize() > _UNSHOWN):
+            events.put(event)
+
+    lively = is_lively(sys.stderr) and not (shown.quiet or shown.verbose)
+    handle = rlm.start(
+        asked.question,
+        asked.context,
+        None if shown.quiet else listen,
+        stream_text=lively,
+        **options,
+    )
+    handle.future.add_done_callback(lambda _: events.put(None))
+    interruption = _Interruption(handle.interrupt)
+    if shown.quiet:
+        answer = handle.future.result()
+    else:
+        display = _Late(lively, shown.verbose)
+        try:
+            _follow(display, events)
+        finally:
+            display.close()
+        answer = handle.future.result()
+    _print(answer, shown)
+    return INTERRUPTED if interruption.happened else EXIT[answer.status]
+
+
+def dry_run(
+    settings: Loaded, choice: Choice, asked: Asked, shown: Shown, options: dict[str, Any]
+) -> int:
+    """Show what :func:`run` would send first, and send nothing."""
+    from abyme.cli.ask.dry_run import preview_json, preview_lines
+
+    rlm = _rlm(settings, choice)
+    if not shown.quiet:
+        _preface(settings, choice)
+    preview = rlm.preview(asked.question, asked.context, **options)
+    if shown.as_json:
+        put(preview_json(preview))
+    else:
+        for line in preview_lines(preview):
+            put_data(line)
+    return EXIT["complete"]
+
+
+def _rlm(settings: Loaded, choice: Choice) -> RLM:
+    values = settings.settings
+    return RLM(
+        choice.model,
+        choice.sub_model or None,
+        base_url=choice.base_url,
+        api_key=choice.api_key,
+        limits=values.limits,
+        price=values.price,
+        sub_price=values.sub_price,
+        runs=values.runs or None,
+    )
+
+
+def _preface(settings: Loaded, choice: Choice) -> None:
+    """What took part in the settings without being asked for."""
+    if choice.note:
+        say(choice.note)
+    folder = f"./{FILE_NAME}"
+    if said := [_setting(settings, at) for at, of in settings.origins.items() if of == folder]:
+        say(f"{folder} sets {', '.join(sorted(said))}")
+
+
+def _setting(settings: Loaded, name: str) -> str:
+    values = settings.settings
+    value = getattr(values, name, None) if name in values.__struct_fields__ else None
+    return f"{name} = {getattr(values.limits, name) if value is None else value}"
+
+
+def _follow(display: Display, events: queue.SimpleQueue[Event | None]) -> None:
+    """Show what comes until None does."""
+    while True:
+        try:
+            event = events.get(timeout=_TICK)
+        except queue.Empty:
+            display.tick()
+            continue
+        if event is None:
+            return
+        display.take(event)
+        display.tick()
+
+
+def _print(answer: Answer, shown: Shown) -> None:
+    """The answer alone on stdout; where its quotes stand, and how it ended, on stderr."""
+    from abyme.cli.show import answer_json
+
+    if shown.as_json:
+        put(answer_json(answer))
+    elif answer.text:
+        put_data(answer.text)
+    if not shown.quiet:
+        for line in quote_lines(answer):
+            say(line)
+    if not shown.quiet or answer.status != "complete":
+        for line in _wrapped(closing_line(answer)):
+            say(line)
+
+
+def _wrapped(line: str) -> list[str]:
+    """``line`` broken at its last dot where it is too long for the terminal that stderr is."""
+    wide = not is_terminal(sys.stderr) or len(line) <= shutil.get_terminal_size().columns
+    head, dot, tail = line.rpartition(" · ")
+    return [line] if wide or not dot else [head, tail]
+
+
+class _Interruption:
+    """Ctrl-C and SIGTERM: once for the draft, twice to leave at once."""
+
+    def __init__(self, interrupt: Any) -> None:
+        self.happened = False
+        self._interrupt = interrupt
+        signal.signal(signal.SIGINT, self._on_signal)
+        signal.signal(signal.SIGTERM, self._on_signal)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.happened:
+            os._exit(INTERRUPTED)
+        self.happened = True
+        self._interrupt()
+
+
+class _Late:
+    """A display that is made when the first request is out: until then, it would delay it.
+
+    ``rich`` takes a tenth of a second to import, and what is shown is only shown to people.
+    """
+
+    def __init__(self, lively: bool, verbose: bool) -> None:
+        self._lively, self._verbose = lively, verbose
+        self._made: Display | None = None
+        self._waiting: list[Event] = []
+        self._since = time.monotonic()
+
+    def take(self, event: Event) -> None:
+        if self._made is not None:
+            self._made.take(event)
+            return
+        self._waiting.append(event)
+        if isinstance(event, CallStarted) or not self._lively:
+            self._make()
+
+    def tick(self) -> None:
+        if self._made is None and time.monotonic() - self._since > _SETTLE:
+            self._make()
+        if self._made is not None:
+            self._made.tick()
+
+    def close(self) -> None:
+        if self._made is not None:
+            self._made.close()
+
+    def _make(self) -> None:
+        if self._lively:
+            from abyme.cli.ask.live import LiveTree
+
+            self._made = LiveTree()
+        else:
+            from abyme.cli.ask.plain import Plain
+
+            self._made = Plain(say, verbose=self._verbose)
+        for event in self._waiting:
+            self._made.take(event)
+        self._waiting.clear()

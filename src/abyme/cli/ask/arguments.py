@@ -1,0 +1,136 @@
+"""Which arguments are data and which is the question, in whatever order they come.
+
+What exists is data; so is ``-``, and a pattern that matches something. The one argument that does
+not exist is the question, unless it looks like a path: then it is a typo, and the nearest path that
+exists is named.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from abyme.context.documents import shown
+from abyme.context.nearest import nearest_path
+from abyme.errors import ConfigError, DataError
+
+STDIN = "-"
+_MAGIC = re.compile(r"[*?\[]")
+_ENDING = re.compile(r"[^.\s]\.[A-Za-z]\w{0,7}$")
+_ALIKE = 0.8
+"""How alike a single word must be to something that exists to be taken for a typo of it."""
+
+
+class Asked(NamedTuple):
+    """The question, and what it is asked about: see :data:`abyme.context.load.Context`."""
+
+    question: str
+    context: Any
+
+
+def sort_arguments(words: Sequence[str], question: str | None, stdin: IO[str] | None) -> Asked:
+    """The question and the data among ``words``; ``question``: given by its own option.
+
+    ``stdin`` is data where ``-`` says so, and where nothing else is named and something is piped
+    in. Raises :class:`ConfigError` for none or several questions and :class:`DataError` for what
+    is missing.
+    """
+    pieces: list[Any] = []
+    others: list[str] = []
+    for word in words:
+        if found := _data(word, stdin):
+            pieces += [piece for piece in found if piece not in pieces]
+        else:
+            others.append(word)
+    if question is None:
+        question = _question(others, words)
+    elif others:
+        raise DataError(_missing(others[0]))
+    if not pieces:
+        pieces = [_piped(stdin)]
+    return Asked(question, pieces[0] if len(pieces) == 1 else pieces)
+
+
+def _data(word: str, stdin: IO[str] | None) -> list[Any]:
+    """What ``word`` names; nothing where it names nothing."""
+    if word == STDIN:
+        return [_bytes_of(stdin)]
+    if os.path.lexists(word):
+        return [Path(word)]
+    if not _MAGIC.search(word):
+        return []
+    # Not Path.glob, which takes no pattern that begins at the root.
+    found = [Path(path) for path in sorted(glob.glob(word, recursive=True))]  # noqa: PTH207
+    # `**` gives folders and all that lies in them: the files alone are each there once.
+    return [path for path in found if path.is_file()] if "**" in word else found
+
+
+def _bytes_of(stdin: IO[str] | None) -> Any:
+    if stdin is None:
+        raise DataError("standard input is closed: name files or folders")
+    return stdin.buffer  # type: ignore[attr-defined]
+
+
+def _piped(stdin: IO[str] | None) -> Any:
+    """Standard input, where something is piped or redirected into it."""
+    advice = "name files or folders, or pipe text in"
+    try:
+        mode = os.fstat(stdin.fileno()).st_mode if stdin is not None else 0
+    except (OSError, ValueError):
+        mode = 0
+    if not (stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode)):
+        raise ConfigError(f"no data: {advice}")
+    return _bytes_of(stdin)
+
+
+def _question(others: Sequence[str], words: Sequence[str]) -> str:
+    """The one argument that is no data. Raises where it is not one, or may be a mistyped path."""
+    wrong = [word for word in others if _is_path_like(word)]
+    rest = [word for word in others if word not in wrong]
+    if any(" " in word.strip() for word in rest):  # beside a sentence, a single word is a path
+        wrong += [word for word in rest if " " not in word.strip()]
+        rest = [word for word in rest if word not in wrong]
+    if wrong:
+        raise DataError(_missing(wrong[0]))
+    if len(rest) == 1:
+        return rest[0]
+    if rest:
+        listed = ", ".join(repr(shown(word, 40)) for word in rest[:4])
+        more = ", …" if len(rest) > 4 else ""
+        raise ConfigError(
+            f"{len(rest)} arguments are no files ({listed}{more}), and one can be the question: "
+            "put it in quotes"
+        )
+    if words:
+        raise ConfigError("no question: all arguments name data; --question takes one that does")
+    raise ConfigError('no question: abyme ask "What do you want to know?" FILES…')
+
+
+def _is_path_like(word: str) -> bool:
+    """Whether a word that names nothing was meant to name something."""
+    if word.startswith(("./", "../", "/", "~/")) and "?" not in word:
+        return True
+    if any(letter.isspace() for letter in word):
+        near = nearest_path(word)
+        return near is not None and near.likeness >= 0.9
+    if "/" in word or _ENDING.search(word) or (_MAGIC.search(word) and not word.endswith("?")):
+        return True
+    near = nearest_path(word.rstrip("?"))
+    return near is not None and near.likeness >= _ALIKE
+
+
+def _missing(word: str) -> str:
+    """Why ``word`` is no data, and what was probably meant."""
+    if re.match(r"https?://", word):
+        return f"{shown(word)} is an address, and none is fetched: download it, then name the file"
+    if _MAGIC.search(word):
+        return f"no file matches {shown(word)}"
+    near = nearest_path(word)
+    if near is not None:
+        return f"{shown(word)} does not exist: did you mean {shown(near.path)}?"
+    return f"{shown(word)} does not exist: check the path (--question takes any text as a question)"

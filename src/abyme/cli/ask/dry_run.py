@@ -1,0 +1,46 @@
+"""``abyme ask --dry-run``: what would be sent first, how large all of it is, what it could cost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import msgspec
+
+from abyme.cli.ask.notices import data_text, limits_text
+from abyme.cli.text import cost_text, count_text, counts_text, plural
+from abyme.preview import Preview
+
+
+def preview_json(preview: Preview) -> str:
+    """The preview's fields under their own names, as one JSON object."""
+    return json.dumps(msgspec.to_builtins(preview), ensure_ascii=False, indent=2)
+
+
+def preview_lines(preview: Preview) -> Iterator[str]:
+    """The preview as people read it: the messages as they would go out, then sizes."""
+    for message in preview.messages:
+        yield f"── {message.role} ──\n{message.text.rstrip()}\n\n"
+    yield "── in short ──"
+    sub = f", sub-calls {preview.sub_model}" if preview.sub_model != preview.model else ""
+    limits = msgspec.to_builtins(preview.limits)
+    characters = sum(len(message.text) for message in preview.messages)
+    yield f"model      {preview.model}{sub}"
+    yield f"data       {data_text(preview.documents, preview.bytes, preview.encodings)}"
+    if preview.skipped:
+        yield f"skipped    {counts_text(preview.skipped)}"
+    yield (
+        f"first      {plural(len(preview.messages), 'message')}, {characters:,} characters, "
+        f"≈ {count_text(preview.first_tokens)} of {count_text(preview.window)} tokens"
+        f"{_costing(preview.first_cost)}"
+    )
+    yield (
+        f"all of it  read once by sub-calls: ≈ {count_text(preview.data_tokens)} tokens"
+        f"{_costing(preview.reading_cost)}; a run reads what it needs"
+    )
+    yield f"may spend  {limits_text(limits, preview.priced)}"
+    yield "nothing was sent, and nothing is kept"
+
+
+def _costing(cost: float | None) -> str:
+    return ", cost unknown (--price IN,OUT)" if cost is None else f", ≈ {cost_text(cost)}"

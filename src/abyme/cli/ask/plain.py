@@ -1,0 +1,100 @@
+"""What a run says on stderr while it goes on: plain lines, for pipes, files and quiet terminals."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+from abyme.cli.ask.notices import Notices
+from abyme.cli.ask.turns import Turns
+from abyme.cli.text import bytes_text, plural, seconds_text
+from abyme.events import CallEnded, CellEnded, CellStarted, Event, TurnEnded
+from abyme.progress import Tally
+
+_SILENT = 15.0
+"""Seconds without a line after which one says how far things are."""
+_OUTPUT_LINES = 20
+_EXCERPT = 100
+
+
+class Plain:
+    """A display of lines. ``say`` prints one; ``verbose`` adds code, output and each sub-call."""
+
+    def __init__(self, say: Callable[[str], None], *, verbose: bool = False) -> None:
+        self._print = say
+        self._verbose = verbose
+        self._tally = Tally()
+        self._turns = Turns()
+        self._notices = Notices()
+        self._last = time.monotonic()
+
+    def take(self, event: Event) -> None:
+        """Take one event, and say what there is to say of it."""
+        self._tally.take(event)
+        self._turns.take(event)
+        for line in self._notices.lines(event):
+            self._say(line)
+        if self._verbose:
+            for line in self._details(event):
+                self._say(line)
+        turn = self._turns.current
+        if isinstance(event, TurnEnded) and turn is not None:
+            self._say(turn.line())
+
+    def tick(self) -> None:
+        """Called several times a second: after a long silence, says how far things are."""
+        if time.monotonic() - self._last >= _SILENT:
+            self._say(self._so_far())
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _say(self, line: str) -> None:
+        self._print(line)
+        self._last = time.monotonic()
+
+    def _so_far(self) -> str:
+        now = self._tally.progress
+        if not now.turn:
+            loaded = f"{plural(now.documents, 'document')}, {bytes_text(now.bytes)}"
+            return f"… loading: {loaded} · {seconds_text(now.seconds)}"
+        parts = [f"… turn {now.turn}, {now.stage}"]
+        if now.sub_calls_in_flight or now.sub_calls_waiting:
+            parts.append(
+                f"{now.sub_calls_done:,} sub-calls done, {now.sub_calls_in_flight:,} in flight"
+                + (f", {now.sub_calls_waiting:,} waiting" if now.sub_calls_waiting else "")
+                + (f", {now.sub_calls_failed:,} failed" if now.sub_calls_failed else "")
+            )
+        parts += [f"{now.usage.tokens:,} tokens", seconds_text(now.seconds)]
+        return " · ".join(parts)
+
+    def _details(self, event: Event) -> Iterator[str]:
+        match event:
+            case CallEnded() if event.key.count("/") == 1:
+                turn = self._turns.current
+                if turn is not None and turn.says:
+                    yield f"  {turn.says}"
+            case CallEnded():
+                said = f"failed: {event.error}" if event.error else _excerpt(event.text)
+                yield f"    sub-call: {said} · {event.usage.tokens:,} tokens, {event.seconds:.1f} s"
+            case CellStarted():
+                yield from (f"  | {line}" for line in event.code.split("\n"))
+            case CellEnded():
+                yield from _output(event)
+            case _:
+                pass
+
+
+def _output(event: CellEnded) -> Iterator[str]:
+    result = event.result
+    lines = result.output.rstrip("\n").split("\n") if result.output else []
+    yield from (f"  > {line}" for line in lines[:_OUTPUT_LINES])
+    if len(lines) > _OUTPUT_LINES:
+        yield f"  > … {len(lines) - _OUTPUT_LINES:,} more lines"
+    if result.error is not None:
+        yield f"  ! {result.error.type}: {result.error.message}"
+
+
+def _excerpt(text: str) -> str:
+    line = " ".join(text[: 4 * _EXCERPT].split())
+    return line if len(line) <= _EXCERPT else f"{line[: _EXCERPT - 1]}…"

@@ -1,0 +1,99 @@
+"""The turns of a run as a person follows them: a fold over its events, for what is shown."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+
+from abyme.cli.text import plural
+from abyme.events import (
+    CallEnded,
+    CallStarted,
+    CellEnded,
+    CellStarted,
+    Event,
+    OutputAdded,
+    TextAdded,
+    TurnEnded,
+)
+
+_OUTPUT_KEPT = 2_000
+_FENCE = re.compile(r"^\s*(`{3,}|~{3,})")
+
+
+class Turn:
+    """One turn: what the model said it does, the code, what became of it."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.began = time.monotonic()
+        self.seconds: float | None = None
+        self.heard = 0
+        """Characters of the reply so far, where it is streamed."""
+        self.says = ""
+        """The first sentence of the reply, which says what the code is to do."""
+        self.cells = 0
+        self.bad: list[str] = []
+        """How those cells ended that did not run to their end."""
+        self.code = ""
+        self.output = ""
+        """The end of what the running cell has printed."""
+        self.sub_calls = 0
+        self.failed = 0
+
+    def line(self) -> str:
+        """``turn 2 · 1 cell · 33 sub-calls (1 failed)``."""
+        bad = f" ({', '.join(self.bad)})" if self.bad else ""
+        parts = [f"turn {self.number}", plural(self.cells, "cell") + bad]
+        if self.sub_calls:
+            failed = f" ({self.failed:,} failed)" if self.failed else ""
+            parts.append(plural(self.sub_calls, "sub-call") + failed)
+        return " · ".join(parts)
+
+
+class Turns:
+    """All turns so far. ``current`` is the one under way, None before the first."""
+
+    def __init__(self) -> None:
+        self.all: list[Turn] = []
+
+    @property
+    def current(self) -> Turn | None:
+        """The turn that is under way, or the last one."""
+        return self.all[-1] if self.all else None
+
+    def take(self, event: Event) -> None:
+        """Take the next event."""
+        if isinstance(event, CallStarted) and event.kind == "root":
+            self.all.append(Turn(len(self.all) + 1))
+        if (turn := self.current) is None:
+            return
+        match event:
+            case TextAdded():
+                turn.heard += len(event.text)
+            case CallEnded() if event.key.count("/") == 1:
+                turn.says = next(_sentences(event.text), "")
+            case CallEnded():
+                turn.sub_calls += 1
+                turn.failed += bool(event.error)
+            case CellStarted():
+                turn.cells += 1
+                turn.code, turn.output = event.code, ""
+            case OutputAdded():
+                turn.output = (turn.output + event.text)[-_OUTPUT_KEPT:]
+            case CellEnded() if not event.result.ok:
+                turn.bad.append(event.result.ended)
+            case TurnEnded():
+                turn.seconds = time.monotonic() - turn.began
+            case _:
+                pass
+
+
+def _sentences(reply: str) -> Iterator[str]:
+    """The lines of a reply that are prose, up to its first code."""
+    for line in reply.split("\n"):
+        if _FENCE.match(line):
+            return
+        if said := " ".join(line.split()):
+            yield said

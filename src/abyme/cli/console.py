@@ -1,0 +1,69 @@
+"""Writing to the user's terminal, file or pipe: nothing that data says can act there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+from typing import IO
+
+from abyme.display import printable
+
+
+class OutputError(Exception):
+    """Stdout is closed or full. What was to be printed is in the run's journal."""
+
+
+def say(line: str) -> None:
+    """One line on stderr; control characters of file names and errors cannot act there.
+
+    Never raises: a stderr that is closed or full must not cost the answer.
+    """
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(printable(line.replace("\n", " ")) + "\n")
+            sys.stderr.flush()
+
+
+def put(text: str) -> None:
+    """Text on stdout as UTF-8; a lone surrogate as its escape, which JSON can read too.
+
+    Raises :class:`BrokenPipeError` where the reader has left, :class:`OutputError` where stdout
+    cannot be written otherwise.
+    """
+    raw = text.encode("utf-8", "backslashreplace")
+    try:
+        sys.stdout.buffer.write(raw if raw.endswith(b"\n") else raw + b"\n")
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"cannot write to stdout: {error.strerror}") from error
+    except AttributeError:
+        raise OutputError("cannot write to stdout: it is closed") from None
+
+
+def put_data(text: str) -> None:
+    """:func:`put` for text that a model or a document wrote.
+
+    On a terminal nothing in it may act; into a file or a pipe it goes exactly as it is.
+    """
+    put(printable(text) if is_terminal(sys.stdout) else text)
+
+
+def is_terminal(stream: IO[str] | None) -> bool:
+    """Whether somebody is looking at ``stream``."""
+    with contextlib.suppress(ValueError):  # closed
+        return stream is not None and stream.isatty()
+    return False
+
+
+def is_lively(stream: IO[str] | None) -> bool:
+    """Whether ``stream`` is a terminal on which lines can be drawn again."""
+    return is_terminal(stream) and os.environ.get("TERM", "dumb") not in ("dumb", "unknown", "")
+
+
+def width() -> int | None:
+    """The columns of the terminal that stdout is; None where it is none."""
+    return shutil.get_terminal_size().columns if is_terminal(sys.stdout) else None

@@ -1,0 +1,36 @@
+"""How a run's conversation begins: the data described, the rules, the question."""
+
+from __future__ import annotations
+
+from abyme.context.describe import describe
+from abyme.context.documents import Data
+from abyme.dialects.base import Opening, TurnStatus
+from abyme.models.base import Model
+from abyme.models.estimator import TokenEstimator
+from abyme.spec import RunSpec
+
+
+def opening(
+    spec: RunSpec, data: Data, status: TurnStatus, estimator: TokenEstimator
+) -> tuple[Opening, bool]:
+    """What the first messages are made of, and whether the data's sizes are estimates.
+
+    For a thread: it reads samples of the data. Raises :class:`~abyme.errors.DataChanged`.
+    """
+    description = describe(data, spec.sandbox.text_bytes)
+    opened = Opening(
+        question=spec.question,
+        description=description.render(),
+        status=status,
+        sub_window_chars=_prompt_characters(spec.sub_model, estimator),
+        cell_seconds=spec.limits.cell_seconds,
+        models=tuple(dict.fromkeys((spec.sub_model.name, spec.model.name))),
+        tools=tuple(tool.description for tool in spec.tools.values()),
+    )
+    return opened, description.estimated
+
+
+def _prompt_characters(model: Model, estimator: TokenEstimator) -> int:
+    """Characters that fit one prompt of ``model``, in round numbers."""
+    fits = estimator.fits(model.name, model.window, model.max_output)
+    return max(1_000, fits // 1_000 * 1_000)

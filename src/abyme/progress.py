@@ -1,0 +1,193 @@
+"""How far a run has come: a fold over its events, for whoever shows it."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+import msgspec
+
+from abyme.events import (
+    CallEnded,
+    CallRefused,
+    CallsAsked,
+    CallStarted,
+    CellEnded,
+    CellStarted,
+    DataLoaded,
+    DataLoading,
+    Event,
+    LimitReached,
+    RunEnded,
+    RunStarted,
+    TurnEnded,
+)
+from abyme.types import Usage
+
+_EVERY = 0.1
+"""Seconds between two calls of a caller's progress function."""
+
+Stage = Literal["loading", "thinking", "running", "ended"]
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a run has come, at one moment.
+
+    ``stage``: the data is being ``loading``; the model is ``thinking`` of its next reply; its code
+    is ``running``; the run has ``ended``. Sub-calls are those that code made.
+    """
+
+    run: str = ""
+    stage: Stage = "loading"
+    documents: int = 0
+    bytes: int = 0
+    turn: int = 0
+    """The turn that is under way, or the last one; 0 before the first."""
+    calls: int = 0
+    """Model calls that are over, the root's own included."""
+    sub_calls_done: int = 0
+    """Those that gave a reply."""
+    sub_calls_failed: int = 0
+    sub_calls_in_flight: int = 0
+    sub_calls_waiting: int = 0
+    """Asked for by code and not sent yet: ``max_width`` or the endpoint's width is taken."""
+    usage: Usage = Usage()
+    cost: float | None = 0.0
+    """US dollars; None where the price of a model is not known."""
+    seconds: float = 0.0
+    limits: dict[str, Any] = {}
+    """The fields of :class:`abyme.config.Limits` by name."""
+    limit_reached: str = ""
+    """The limit that ended the ordinary work; empty as long as none has."""
+
+    @property
+    def used(self) -> float:
+        """The part of the scarcest limit that is used, from 0 to 1."""
+        spent = {
+            "max_turns": self.turn - 1,  # the one under way is not used up yet
+            "max_calls": self.calls,
+            "max_tokens": self.usage.tokens,
+            "max_cost": self.cost,
+            "max_seconds": self.seconds,
+        }
+        parts = [
+            float(value / limit)
+            for name, value in spent.items()
+            if value is not None and (limit := self.limits.get(name)) is not None
+        ]
+        return min(1.0, max(0.0, *parts)) if parts else 0.0
+
+
+class Tally:
+    """Takes a run's events one by one; ``progress`` is what they come to so far."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._fields: dict[str, Any] = {}
+        self._sub_calls: set[str] = set()
+        self._usage = Usage()
+        self._cost: float | None = 0.0
+        self._calls = self._done = self._failed = self._waiting = 0
+
+    @property
+    def progress(self) -> Progress:
+        """How far the run has come now."""
+        return Progress(
+            calls=self._calls,
+            sub_calls_done=self._done,
+            sub_calls_failed=self._failed,
+            sub_calls_in_flight=len(self._sub_calls),
+            sub_calls_waiting=max(0, self._waiting),
+            usage=self._usage,
+            cost=self._cost,
+            seconds=time.monotonic() - self._began,
+            **self._fields,
+        )
+
+    def take(self, event: Event) -> None:
+        """Take the next event."""
+        match event:
+            case RunStarted():
+                self._fields |= {"run": event.run, "limits": event.limits}
+                self._cost = 0.0 if event.priced else None
+            case DataLoading() | DataLoaded():
+                self._fields |= {"documents": event.documents, "bytes": event.bytes}
+            case CallsAsked():
+                self._waiting += event.count
+            case CallRefused():
+                self._waiting -= 1
+            case CallStarted():
+                self._started(event)
+            case CallEnded():
+                self._ended(event)
+            case CellStarted():
+                self._fields["stage"] = "running"
+            case CellEnded() | TurnEnded():
+                self._fields["stage"] = "thinking"
+                self._waiting = 0
+            case LimitReached():
+                self._fields["limit_reached"] = event.limit
+            case RunEnded():
+                self._fields["stage"] = "ended"
+                self._sub_calls.clear()
+                self._usage, self._cost = event.answer.usage, event.answer.cost
+            case _:
+                pass
+
+    def _started(self, event: CallStarted) -> None:
+        if event.kind not in ("root", "final"):
+            self._sub_calls.add(event.key)
+            self._waiting -= 1
+            return
+        self._fields["stage"] = "thinking"
+        if event.kind == "root":
+            self._fields["turn"] = self._fields.get("turn", 0) + 1
+
+    def _ended(self, event: CallEnded) -> None:
+        self._calls += 1
+        self._usage += event.usage
+        if self._cost is not None:
+            self._cost += event.cost or 0.0
+        if event.key in self._sub_calls:
+            self._sub_calls.discard(event.key)
+            self._done += not event.error
+            self._failed += bool(event.error)
+
+
+class Following:
+    """Hands the progress of a run to a function, in the thread or loop of whoever waits for it.
+
+    Events arrive in the engine's thread, which a slow function must not hold up: it gets the
+    latest state, at most ten times a second, and what lies between is passed over.
+    """
+
+    def __init__(self) -> None:
+        self._tally = Tally()
+        self._latest = Progress()
+
+    def take(self, event: Event) -> None:
+        """A run's listener: called in the engine's thread."""
+        self._tally.take(event)
+        self._latest = self._tally.progress
+
+    def call(
+        self, function: Callable[[Progress], None], run: concurrent.futures.Future[Any]
+    ) -> None:
+        """Call ``function`` while ``run`` goes on, and once when it is over."""
+        over = threading.Event()
+        run.add_done_callback(lambda _: over.set())
+        while not over.wait(_EVERY):
+            function(self._latest)
+        function(self._latest)
+
+    async def call_while(
+        self, function: Callable[[Progress], None], run: asyncio.Future[Any]
+    ) -> None:
+        """:meth:`call` for a running event loop."""
+        while not run.done():
+            await asyncio.wait([run], timeout=_EVERY)
+            function(self._latest)
