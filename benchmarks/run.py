@@ -22,6 +22,7 @@ if not __package__:  # run as a file: the folder above is where `benchmarks` is 
 
 from abyme import __version__
 from benchmarks.calls import batch, sequential
+from benchmarks.data import data
 from benchmarks.endpoint import Endpoint
 from benchmarks.figures import Bench, Row, table
 from benchmarks.frames import frames
@@ -38,6 +39,7 @@ ALL: dict[str, Callable[[Bench], list[Row]]] = {
     "sequential": sequential,
     "batch": batch,
     "large": large,
+    "data": data,
     "parts": parts,
     "frames": frames,
 }

@@ -1,7 +1,7 @@
-"""Write docs/commands.md from what the commands say of themselves: ``python scripts/make_docs.py``.
+"""Write into docs/ what the command says of itself: ``python scripts/make_docs.py``.
 
-The same words in two places would differ one day; so the page is made, and a test holds it against
-the commands.
+The same words in two places would differ one day. So docs/commands.md and the file of settings in
+docs/configuration.md are made, and a test holds them against the command.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "commands.md"
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+COMMANDS = DOCS / "commands.md"
+CONFIGURATION = DOCS / "configuration.md"
 
 _HEAD = """\
 # Commands
@@ -20,8 +22,8 @@ What `abyme COMMAND --help` says, for every command. This page is made by `scrip
 """
 
 
-def page() -> str:
-    """The whole page."""
+def commands() -> str:
+    """The whole of docs/commands.md."""
     names = _commands()
     sections = [f"## abyme\n\n{_help()}"]
     sections += [f"## abyme {name}\n\n{_help(name)}" for name in names]
@@ -31,11 +33,7 @@ def page() -> str:
 def _commands() -> list[str]:
     from abyme.cli.main import app
 
-    return [
-        command.name or command.callback.__name__
-        for command in app.registered_commands
-        if command.callback is not None
-    ]
+    return list(app.commands)
 
 
 def _help(*command: str) -> str:
@@ -52,6 +50,16 @@ def _help(*command: str) -> str:
     return "\n".join(["```", *lines, "```", ""])
 
 
+def configuration() -> str:
+    """docs/configuration.md with the file of settings as it is now."""
+    from abyme.cli.init import template
+
+    before, _, rest = CONFIGURATION.read_text(encoding="utf-8").partition("```toml\n")
+    after = rest[rest.index("```\n") :]
+    return f"{before}```toml\n{template(user=True).strip()}\n{after}"
+
+
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
-    print(f"wrote {PAGE}")
+    COMMANDS.write_text(commands(), encoding="utf-8")
+    CONFIGURATION.write_text(configuration(), encoding="utf-8")
+    print(f"wrote {COMMANDS} and {CONFIGURATION}")

@@ -57,7 +57,7 @@ def test_importing_starts_nothing_and_loads_nothing_heavy() -> None:
     code = (
         "import sys, threading, abyme\n"
         "abyme.RLM, abyme.Limits, abyme.Answer\n"
-        "heavy = {'aiohttp', 'typer', 'rich', 'pydantic', 'charset_normalizer', 'platformdirs'}\n"
+        "heavy = {'aiohttp', 'click', 'rich', 'pydantic', 'charset_normalizer', 'platformdirs'}\n"
         "print(sorted(heavy & set(sys.modules)), threading.active_count())"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -92,8 +92,9 @@ class RLM:
     ) -> Answer:
         """Answer ``question`` over ``context`` and wait for it.
 
-        ``context``: a ``str`` (always text), ``bytes``, a ``Path`` to a file or directory, a list
-        of these, or a dict of name to one of these. ``progress`` is called in this thread, a few
+        ``context``: a ``str`` (always text), ``bytes``, a ``Path`` to a file or directory, a binary
+        stream (``sys.stdin.buffer``), a list of these, or a dict of name to one of these.
+        ``progress`` is called in this thread, a few
         times a second while the run goes on and once when it is over; what it raises ends the run
         and is raised here.
 

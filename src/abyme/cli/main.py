@@ -8,36 +8,38 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any, TypeVar
 
-import typer
+import click
 
 from abyme.cli.console import OutputError, put, say, width
-
-app = typer.Typer(
-    name="abyme",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
+from abyme.version import __version__
 
 FAILED = 1
 USAGE = 2
 
+_LIMITS = {
+    "max-cost": ("$", "US dollars; 5."),
+    "max-seconds": ("N", "For the whole run; 1800."),
+    "max-calls": ("N", "Model calls; 1000."),
+    "max-tokens": ("N", "In and out together; no limit."),
+    "max-turns": ("N", "Turns of the root; 30."),
+    "max-width": ("N", "Model calls at once; 64."),
+    "max-depth": ("N", "Depth of recursion; only 1 for now."),
+    "cell-seconds": ("N", "That a cell may compute; 120."),
+    "call-seconds": ("N", "For one model call; 600."),
+}
 
-def _complete_run(incomplete: str) -> list[str]:
-    from abyme.cli.runs import complete_run
-
-    return complete_run(incomplete)
+F = TypeVar("F", bound=Callable[..., Any])
 
 
-RunsFolder = Annotated[
-    Path | None,
-    typer.Option(
-        "--runs", metavar="FOLDER", help="Folder of runs; else ABYME_RUNS.", show_default=False
-    ),
-]
+class _InOrder(click.Group):
+    """Commands are listed as they stand here, the first hour's first."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
 
 
 def run() -> None:
@@ -45,9 +47,12 @@ def run() -> None:
     from abyme.errors import AbymeError
 
     try:
-        sys.exit(app(standalone_mode=False))
+        sys.exit(app(standalone_mode=False, prog_name="abyme"))
     except AbymeError as error:  # what befalls a run is in its answer: these come before it
         say(f"abyme: {error}")
+        sys.exit(USAGE)
+    except click.ClickException as error:
+        say(f"abyme: {_usage(error.format_message())}")
         sys.exit(USAGE)
     except (BrokenPipeError, OutputError) as error:
         # The reader of our output left (`| head`), which is its right; or the disk is full.
@@ -55,9 +60,6 @@ def run() -> None:
             say(f"abyme: {error}; `abyme show` has the answer")
         os._exit(FAILED)
     except Exception as error:
-        if hasattr(error, "format_message"):  # typer's own, whichever click it was built with
-            say(f"abyme: {_usage(str(error.format_message()))}")
-            sys.exit(USAGE)
         if os.environ.get("ABYME_TRACEBACK"):
             raise
         say(
@@ -72,15 +74,42 @@ def _usage(message: str) -> str:
     message = message.strip().rstrip(".")
     if message.startswith("No such command"):
         return f"{message}: to ask something, abyme ask QUESTION PATHS…; else see `abyme --help`"
-    known = {command.callback.__name__ for command in app.registered_commands if command.callback}
-    command = f"{sys.argv[1]} " if known.intersection(sys.argv[1:2]) else ""
+    command = f"{sys.argv[1]} " if sys.argv[1:] and sys.argv[1] in app.commands else ""
     return f"{message}; see `abyme {command}--help`"
 
 
-@app.callback(invoke_without_command=True)
-def root(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
-) -> None:
+def _limits(command: F) -> F:
+    """An option for every limit. They are read as settings are: a number, or "none"."""
+    for name, (metavar, about) in reversed(_LIMITS.items()):
+        command = click.option(f"--{name}", metavar=metavar, help=about)(command)
+    return command
+
+
+def _complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    from abyme.cli.runs import complete_run
+
+    return complete_run(incomplete)
+
+
+def _complete_path(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[click.shell_completion.CompletionItem]:
+    return click.Path().shell_complete(ctx, param, incomplete)
+
+
+_runs_option = click.option(
+    "--runs", "runs_folder", metavar="FOLDER", help="Folder of runs; else ABYME_RUNS."
+)
+
+
+@click.group(
+    cls=_InOrder,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(__version__, message="abyme %(version)s", help="Print the version.")
+@click.pass_context
+def app(ctx: click.Context) -> None:
     """Ask anything of data far larger than a model's window.
 
     \b
@@ -89,76 +118,44 @@ def root(
     abyme show          what the last run did, turn by turn
     abyme doctor        what is set up here, and what to do next
     """
-    if version:
-        from abyme.version import __version__
-
-        typer.echo(f"abyme {__version__}")
-        raise typer.Exit
+    if ctx.invoked_subcommand is None:
+        put(ctx.get_help())
+        sys.exit(USAGE)
 
 
 @app.command()
+@click.argument(
+    "arguments", nargs=-1, metavar="[QUESTION | PATHS]...", shell_complete=_complete_path
+)
+@click.option("--question", metavar="TEXT", help="The question, if it could be taken for a path.")
+@click.option(
+    "--model", metavar="NAME", help="Drives the REPL: openai:NAME, NAME with --base-url, reader."
+)
+@click.option("--sub-model", metavar="NAME", help="Answers sub-calls; else the same model.")
+@click.option("--base-url", metavar="URL", help="An OpenAI-compatible endpoint, up to /v1.")
+@click.option("--price", metavar="IN,OUT", help="$ per million tokens, where not known.")
+@click.option("--sub-price", metavar="IN,OUT", help="The same of the sub-model.")
+@_limits
+@click.option("--exclude", metavar="PATTERN", multiple=True, help="Leave out of folders.")
+@click.option("--no-ignore", is_flag=True, help="Read what .gitignore files leave out.")
+@click.option("--hidden", is_flag=True, help="Read hidden files in folders.")
+@click.option("--dry-run", is_flag=True, help="Show what would be sent first; send nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+@click.option("-q", "--quiet", is_flag=True, help="Only errors on stderr.")
+@click.option("-v", "--verbose", is_flag=True, help="Code, output and sub-calls on stderr.")
+@_runs_option
 def ask(
-    arguments: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="QUESTION|PATHS",
-            help="The question, and files, folders, patterns or - (standard input), in any order.",
-            show_default=False,
-        ),
-    ] = None,
-    question: Annotated[
-        str | None,
-        typer.Option(
-            "--question", metavar="TEXT", help="The question, where it could be taken for a path."
-        ),
-    ] = None,
-    model: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME", help="Drives the REPL: openai:NAME, NAME with --base-url, reader."
-        ),
-    ] = "",
-    sub_model: Annotated[
-        str, typer.Option(metavar="NAME", help="Answers sub-calls; else the same model.")
-    ] = "",
-    base_url: Annotated[
-        str, typer.Option(metavar="URL", help="An OpenAI-compatible endpoint, up to and with /v1.")
-    ] = "",
-    price: Annotated[
-        str,
-        typer.Option(metavar="IN,OUT", help="$ per million tokens, where no price is known."),
-    ] = "",
-    sub_price: Annotated[
-        str, typer.Option(metavar="IN,OUT", help="The same of the sub-model, where it differs.")
-    ] = "",
-    max_cost: Annotated[str, typer.Option(metavar="$", help="US dollars; 5.")] = "",
-    max_seconds: Annotated[str, typer.Option(metavar="N", help="For the whole run; 1800.")] = "",
-    max_calls: Annotated[str, typer.Option(metavar="N", help="Model calls; 1000.")] = "",
-    max_tokens: Annotated[str, typer.Option(metavar="N", help="In and out; no limit.")] = "",
-    max_turns: Annotated[str, typer.Option(metavar="N", help="Turns of the root; 30.")] = "",
-    max_width: Annotated[str, typer.Option(metavar="N", help="Model calls at once; 64.")] = "",
-    max_depth: Annotated[str, typer.Option(metavar="N", help="Only 1 for now.")] = "",
-    cell_seconds: Annotated[
-        str, typer.Option(metavar="N", help="That a cell may compute; 120.")
-    ] = "",
-    call_seconds: Annotated[str, typer.Option(metavar="N", help="For one model call; 600.")] = "",
-    exclude: Annotated[
-        list[str] | None,
-        typer.Option(metavar="PATTERN", help="Leave out of folders; repeatable."),
-    ] = None,
-    no_ignore: Annotated[
-        bool, typer.Option("--no-ignore", help="Read what .gitignore files leave out.")
-    ] = False,
-    hidden: Annotated[bool, typer.Option("--hidden", help="Read hidden files in folders.")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would be sent first; send nothing.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors on stderr.")] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Code, output and sub-calls on stderr.")
-    ] = False,
-    runs: RunsFolder = None,
+    arguments: tuple[str, ...],
+    question: str | None,
+    no_ignore: bool,
+    hidden: bool,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+    runs_folder: str | None,
+    exclude: tuple[str, ...],
+    **flags: str | None,
 ) -> None:
     """Answer a question from files, folders or standard input.
 
@@ -169,61 +166,39 @@ def ask(
     abyme ask "Which contracts renew by themselves?" contracts/
     abyme ask src/ "*.md" "Where is the retry policy, and what does it do?"
     tail -c 2000000 app.log | abyme ask "How many lines contain ERROR?"
-    abyme ask "What changed?" notes/ --model qwen3 --base-url http://localhost:11434/v1
+    abyme ask "What changed?" notes/ --model qwen3 --base-url http://host:8000/v1
     abyme ask "Who signed first?" contracts/ --json | jq .quotes
 
     Exit codes: 0 complete, 3 partial, 1 failed, 2 wrong usage or data, 130 interrupted.
     """
-    from abyme.cli import ask as asking
+    from abyme.cli import ask
     from abyme.cli.ask.arguments import sort_arguments
     from abyme.cli.model_choice import default_model
     from abyme.settings import load_settings
 
-    asked = sort_arguments(arguments or [], question, sys.stdin)
-    settings = load_settings(os.environ, Path()).over(
-        model=model,
-        sub_model=sub_model,
-        base_url=base_url,
-        price=price,
-        sub_price=sub_price,
-        max_cost=max_cost,
-        max_seconds=max_seconds,
-        max_calls=max_calls,
-        max_tokens=max_tokens,
-        max_turns=max_turns,
-        max_width=max_width,
-        max_depth=max_depth,
-        cell_seconds=cell_seconds,
-        call_seconds=call_seconds,
-        exclude=exclude,
-        runs=str(runs or ""),
-    )
+    asked = sort_arguments(arguments, question, sys.stdin)
+    settings = load_settings(os.environ, Path())
+    settings = settings.over(**flags, exclude=list(exclude), runs=runs_folder)
     choice = default_model(settings, os.environ)
-    shown = asking.Shown(as_json=as_json, quiet=quiet, verbose=verbose)
+    shown = ask.Shown(as_json=as_json, quiet=quiet, verbose=verbose)
     options: dict[str, Any] = {
         "exclude": settings.settings.exclude or (),
         "ignore_files": not no_ignore,
         "hidden": hidden,
     }
-    do = asking.dry_run if dry_run else asking.run
+    do = ask.dry_run if dry_run else ask.run
     sys.exit(do(settings, choice, asked, shown, options))
 
 
 @app.command()
-def show(
-    run: Annotated[
-        str | None,
-        typer.Argument(
-            help="A run's id, the beginning of one, or its folder; else the newest.",
-            autocompletion=_complete_run,
-            show_default=False,
-        ),
-    ] = None,
-    turn: Annotated[int | None, typer.Option(help="This turn alone, in full.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The events, one JSON a line.")] = False,
-    runs: RunsFolder = None,
-) -> None:
+@click.argument("run", required=False, shell_complete=_complete_run)
+@click.option("--turn", type=int, metavar="N", help="This turn alone, in full.")
+@click.option("--json", "as_json", is_flag=True, help="The events, one JSON a line.")
+@_runs_option
+def show(run: str | None, turn: int | None, as_json: bool, runs_folder: str | None) -> None:
     """Show a run: turns, code, output, calls, cost, answer.
+
+    RUN is an id, the beginning of one, or a folder; the newest run where it is not given.
 
     \b
     abyme show                     the newest run
@@ -235,7 +210,7 @@ def show(
     from abyme.journal.reader import find_run
     from abyme.journal.summary import newest_run
 
-    where = _runs_folder(runs)
+    where = _where(runs_folder)
     folder = newest_run(where) if run is None else find_run(where, run)
     if as_json:
         show.show_json(folder, put, turn=turn)
@@ -244,37 +219,31 @@ def show(
 
 
 @app.command()
-def runs(
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="List this many.")] = 20,
-    as_json: Annotated[bool, typer.Option("--json", help="The runs, one JSON a line.")] = False,
-    runs: RunsFolder = None,
-) -> None:
+@click.option(
+    "-n", "--limit", type=click.IntRange(min=1), default=20, metavar="N", help="Most to list; 20."
+)
+@click.option("--json", "as_json", is_flag=True, help="The runs, one JSON a line.")
+@_runs_option
+def runs(limit: int, as_json: bool, runs_folder: str | None) -> None:
     """List the runs, newest first."""
     from abyme.cli.runs import show_runs, show_runs_json
 
-    folder = _runs_folder(runs)
+    folder = _where(runs_folder)
     if as_json:
         show_runs_json(folder, put, limit=limit)
     else:
         show_runs(folder, put, say, limit=limit, width=width())
 
 
-def _runs_folder(named: Path | None) -> Path:
-    """The option, else what is configured."""
-    from abyme.config import runs_folder
-    from abyme.settings import load_settings
-
-    return runs_folder(named or load_settings(os.environ, Path()).settings.runs or None)
-
-
 @app.command()
-def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="What was found, as JSON.")] = False,
-    check: Annotated[
-        bool, typer.Option("--check", help="Ask the endpoint for its models, to try URL and key.")
-    ] = False,
-) -> None:
-    """Say what is set up here, whether a run could be made, and what to do next."""
+@click.option("--check", is_flag=True, help="Ask the endpoint for its models, to try URL and key.")
+@click.option("--json", "as_json", is_flag=True, help="What was found, as JSON.")
+def doctor(check: bool, as_json: bool) -> None:
+    """Say what is set up here, and what to do next.
+
+    Nothing is sent beyond this machine, unless --check is given; no key is shown. The exit code
+    is 0 where a run could be made, else 1.
+    """
     from abyme.cli import doctor
 
     text, code = doctor.run(os.environ, Path(), as_json=as_json, check=check)
@@ -283,11 +252,41 @@ def doctor(
 
 
 @app.command()
-def init(
-    user: Annotated[bool, typer.Option("--user", help="Your own file, for all folders.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Write over a file there is.")] = False,
-) -> None:
-    """Write a commented abyme.toml with every setting and its default."""
+@click.option("--user", is_flag=True, help="Your own file, for all folders.")
+@click.option("--force", is_flag=True, help="Write over a file that is there.")
+def init(user: bool, force: bool) -> None:
+    """Write a commented abyme.toml with every setting.
+
+    As written it changes nothing. A folder's own file may set a model and limits, but no address
+    and no key: these stand in yours (--user).
+    """
     from abyme.cli import init
 
     put(init.run(os.environ, Path(), user=user, force=force))
+
+
+@app.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print a script that makes a shell complete what is typed.
+
+    Options, paths, and the ids of runs.
+
+    \b
+    eval "$(abyme completion bash)"             in ~/.bashrc
+    eval "$(abyme completion zsh)"              in ~/.zshrc
+    abyme completion fish | source              in ~/.config/fish/config.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    script = get_completion_class(shell)
+    assert script is not None  # Choice has only the three that click knows
+    put(script(app, {}, "abyme", "_ABYME_COMPLETE").source())
+
+
+def _where(named: str | None) -> Path:
+    """The folder of runs: the option, else what is configured."""
+    from abyme.config import runs_folder
+    from abyme.settings import load_settings
+
+    return runs_folder(named or load_settings(os.environ, Path()).settings.runs or None)

@@ -26,10 +26,7 @@ from abyme.settings import Loaded
 
 SUGGESTED = "openai:gpt-5-mini"
 ADVICE = " (abyme doctor says what to do)"
-READER_NOTE = (
-    "no model is configured and no local server answers: the built-in reader finds and quotes "
-    "passages by their words, it is no language model" + ADVICE
-)
+READER_NOTE = "no model is set: the built-in reader quotes passages, it is no language model"
 _SHOWN_NAMES = 5
 
 

@@ -40,19 +40,18 @@ def sort_arguments(words: Sequence[str], question: str | None, stdin: IO[str] | 
     in. Raises :class:`ConfigError` for none or several questions and :class:`DataError` for what
     is missing.
     """
-    pieces: list[Any] = []
+    named: dict[Any, None] = {}  # in their order, each once
     others: list[str] = []
     for word in words:
         if found := _data(word, stdin):
-            pieces += [piece for piece in found if piece not in pieces]
+            named |= dict.fromkeys(found)
         else:
             others.append(word)
     if question is None:
         question = _question(others, words)
     elif others:
         raise DataError(_missing(others[0]))
-    if not pieces:
-        pieces = [_piped(stdin)]
+    pieces = list(named) or [_piped(stdin)]
     return Asked(question, pieces[0] if len(pieces) == 1 else pieces)
 
 

@@ -1,0 +1,73 @@
+"""The docs say what is so: pages made from the command are the command's, links lead somewhere."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.fixture(scope="module")
+def make_docs() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("make_docs", ROOT / "scripts" / "make_docs.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_pages_made_from_the_command_are_up_to_date(make_docs: ModuleType) -> None:
+    advice = "run: python scripts/make_docs.py"
+    assert make_docs.COMMANDS.read_text() == make_docs.commands(), advice
+    assert make_docs.CONFIGURATION.read_text() == make_docs.configuration(), advice
+
+
+def test_help_fits_80_columns(make_docs: ModuleType) -> None:
+    assert max(map(len, make_docs.commands().split("\n"))) <= 100
+    blocks = re.findall(r"^```\n(.*?)^```", make_docs.commands(), re.M | re.S)
+    assert max(len(line) for block in blocks for line in block.split("\n")) <= 80
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
+def _commands() -> Iterator[list[str]]:
+    """The command lines of the README that begin with abyme, comments and pipes cut off."""
+    text = (ROOT / "README.md").read_text().replace("\\\n", " ")
+    for block in re.findall(r"^```\n(.*?)^```", text, re.M | re.S):
+        for line in block.split("\n"):
+            if found := re.search(r"(?:^|[|] |KEY )(abyme .*)", line):
+                words = shlex.split(found[1], comments=True)
+                yield words[: words.index("|")] if "|" in words else words
+
+
+def test_the_readmes_commands_have_only_options_that_exist() -> None:
+    from abyme.cli.main import app
+
+    help_pages = (ROOT / "docs" / "commands.md").read_text()
+    lines = list(_commands())
+    assert len(lines) > 10
+    for words in lines:
+        assert words[1] in app.commands, words
+        section = help_pages.partition(f"## abyme {words[1]}\n")[2].partition("\n## ")[0]
+        for word in words[2:]:
+            if word.startswith("-") and word != "-":
+                assert f"{word} " in section, words
+
+
+def test_the_readmes_python_is_python() -> None:
+    for code in re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S):
+        ast.parse(code)
