@@ -8,6 +8,8 @@ import mmap
 import sys
 from collections.abc import Iterator
 
+from .mapped import Mapped
+
 Bytes = bytes | mmap.mmap
 
 BLOCK = 1 << 18
@@ -45,7 +47,10 @@ class Decoder:
         Raises UnicodeDecodeError where the error handler does.
         """
         with memoryview(data) as view, view[start:stop] as part:
-            return str(part, self.encoding, self.errors)
+            text = str(part, self.encoding, self.errors)
+        if isinstance(data, Mapped):
+            data.was_read(stop - start)
+        return text
 
     def count(self, data: Bytes, start: int, stop: int) -> tuple[int, int]:
         """The number of characters of ``data[start:stop]`` and the bytes that the widest takes."""

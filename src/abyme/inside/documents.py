@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import sys
 import threading
@@ -11,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
 from .decoding import Bytes, Decoder, decoder, str_bytes
+from .mapped import Mapped
 from .text import LazyText, TextTooLarge
 
 MAX_MAPPED = 256
@@ -89,10 +89,8 @@ class Store:
                 data: Bytes = os.pread(descriptor, size, 0) if size else b""
             elif os.fstat(descriptor).st_size < size:
                 data = b""
-            elif sys.version_info >= (3, 13):
-                data = mmap.mmap(descriptor, size, access=mmap.ACCESS_READ, trackfd=False)
             else:
-                data = mmap.mmap(descriptor, size, access=mmap.ACCESS_READ)
+                data = Mapped.of(descriptor, size)
         finally:
             os.close(descriptor)
         if len(data) != size:
@@ -109,8 +107,8 @@ class Store:
         most = (len(data) - start) * 4  # no encoding makes more than a character of a byte
         if most <= self.text_limit or str_bytes(data, decode, start, self.text_limit) is not None:
             text = decode.decode(data, start, len(data))
-            if isinstance(data, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-                data.madvise(mmap.MADV_DONTNEED)  # read again from the file where needed
+            if isinstance(data, Mapped):
+                data.give_back()
             return text
         return self.lazy(index)
 

@@ -30,7 +30,7 @@ WARNING: Literal["warning"] = "warning"
 PROBLEM: Literal["problem"] = "problem"
 
 PACKAGES = (
-    "aiohttp", "charset-normalizer", "click", "msgspec", "pathspec", "platformdirs", "rich"
+    "aiohttp", "charset-normalizer", "click", "msgspec", "platformdirs", "rich"
 )  # fmt: skip
 _LITTLE = 200_000_000
 """Bytes on a disk below which a run may not be kept to its end."""
