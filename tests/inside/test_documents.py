@@ -44,7 +44,7 @@ def make_store(tmp_path: Path) -> Made:
             {"name": name, "bytes": len(data), "encoding": encoding, "errors": errors, "bom": bom}
             for name, data in contents.items()
         ]
-        return Store(kind, records, lambda at: os.open(paths[at], os.O_RDONLY), limit)
+        return Store(kind, records, lambda at, count: [os.open(paths[at], os.O_RDONLY)], limit)
 
     return make
 
@@ -144,11 +144,49 @@ def test_descriptors_are_closed_and_failures_pass_through(make_store: Made) -> N
     store.text(0)
     assert descriptors() == before
 
-    def refuse(_: int) -> int:
+    def refuse(index: int, count: int) -> list[int]:
         raise PermissionError("gone")
 
     with pytest.raises(PermissionError, match="gone"):
         Store("text", store.documents, refuse, 100).context()
+
+
+def test_documents_read_in_order_are_asked_for_many_at_once(
+    make_store: Made, tmp_path: Path
+) -> None:
+    store = make_store({f"{at}": b"%d" % at for at in range(300)})
+    asked: list[tuple[int, int]] = []
+    open_one = store._open
+
+    def open_many(index: int, count: int) -> list[int]:
+        asked.append((index, count))
+        # As a host does that cannot open one of them.
+        reached = min(count, 100 - index) if index < 100 else count
+        return [open_one(at, 1)[0] for at in range(index, index + reached)]
+
+    store._open = open_many
+    assert [store.data(at) for at in range(300)] == [b"%d" % at for at in range(300)]
+    assert len(asked) < 30
+    assert all(count <= 64 for _, count in asked)
+    asked.clear()
+    for at in (10, 200, 4):  # here and there: one by one
+        store.data(at)
+    assert [count for _, count in asked] in ([1, 1, 1], [1, 1], [1])
+
+
+def test_large_documents_are_not_opened_before_they_are_needed(make_store: Made) -> None:
+    store = make_store({f"{at}": b"x" * (100_000 if at % 2 else 10) for at in range(20)})
+    ahead: list[int] = []
+    open_one = store._open
+
+    def open_many(index: int, count: int) -> list[int]:
+        ahead.extend(range(index + 1, index + count))
+        return [open_one(at, 1)[0] for at in range(index, index + count)]
+
+    store._open = open_many
+    for at in range(20):
+        assert len(store.data(at)) == (100_000 if at % 2 else 10)
+    assert all(at % 2 == 0 for at in ahead)
 
 
 @pytest.mark.parametrize("size", [10, 200_000])

@@ -183,7 +183,9 @@ def test_allocating_past_the_cap_is_a_memory_error(tmp_path: Path) -> None:
         "(12).to_bytes(4, 'big') + b'{\"t\":\"what\"}'",
         '(30).to_bytes(4, \'big\') + b\'{"t":"call","id":"x","name":1}\'',
         "(200_000).to_bytes(4, 'big') + b'[' * 200_000",
-        '(31).to_bytes(4, \'big\') + b\'{"t":"document","id":1,"index":9}\'.ljust(31)',
+        '(50).to_bytes(4, "big") + b\'{"t":"documents","id":1,"index":9,"count":1}\'.ljust(50)',
+        '(50).to_bytes(4, "big") + b\'{"t":"documents","id":1,"index":0,"count":0}\'.ljust(50)',
+        '(50).to_bytes(4, "big") + b\'{"t":"documents","id":1,"index":0,"count":99}\'.ljust(50)',
         "(14).to_bytes(4, 'big') + b'{\"t\":\"done\"}'.ljust(14)",
     ],
 )

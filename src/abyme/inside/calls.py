@@ -52,10 +52,14 @@ class Calls:
         finally:
             self._pending.pop(number, None)
 
-    def document(self, index: int) -> int:
-        """A read-only descriptor of document ``index``, for the caller to close."""
-        descriptor: int = _value(self._wait({"t": "document", "index": index}))
-        return descriptor
+    def documents(self, index: int, count: int) -> list[int]:
+        """Read-only descriptors of ``count`` documents from ``index`` on, for the caller to close.
+
+        At least one; fewer than asked for where the host cannot open one of those after it.
+        """
+        frame: Frame = {"t": "documents", "index": index, "count": count}
+        descriptors: list[int] = _value(self._wait(frame))
+        return descriptors
 
     def settle(self, frame: Frame) -> bool:
         """Hand a reply frame to its call; False where nobody waits for it any more."""

@@ -14,6 +14,8 @@ from types import FrameType
 
 from .codec import Decoder, Frame, encode
 
+MOST_DESCRIPTORS = 64
+"""Descriptors that come beside one frame; Linux takes 253."""
 EXIT_UNREACHABLE = 117
 """The status of a worker that cannot send to its host any more."""
 
@@ -88,7 +90,7 @@ class Channel:
         group goes, so that children of model-written code go too.
         """
         try:
-            data, descriptors, _, _ = socket.recv_fds(self._socket, 1 << 18, 16)
+            data, descriptors, _, _ = socket.recv_fds(self._socket, 1 << 18, MOST_DESCRIPTORS)
         except OSError:  # the cell closed the descriptor, or put something else in its place
             os._exit(EXIT_UNREACHABLE)
         self._descriptors.extend(descriptors)

@@ -15,6 +15,8 @@ from .text import LazyText, TextTooLarge
 
 MAX_MAPPED = 256
 """Documents that stay mapped (a mapping holds a descriptor before Python 3.13)."""
+MOST_AHEAD = 64
+"""Small documents that are opened at once where they are read in their order."""
 MAPPED_FROM = 1 << 16
 """Smaller documents are read: three times as fast as mapping them."""
 KEPT_BYTES = 64 << 20
@@ -28,22 +30,25 @@ class Store:
     """All documents of a run, by their place in the list (``index``).
 
     ``documents`` are dicts of ``name``, ``bytes``, ``encoding``, ``errors`` and ``bom`` (the bytes
-    at the start that are no text). ``open_document(index)`` gives a read-only descriptor, which is
-    closed here; what it raises passes through. A text becomes a ``str`` where that takes at most
-    ``text_limit`` bytes of memory, else a :class:`~.text.LazyText`.
+    at the start that are no text). ``open_documents(index, count)`` gives read-only descriptors of
+    documents in a row, at least one, which are closed here; what it raises passes through. A text
+    becomes a ``str`` where that takes at most ``text_limit`` bytes of memory, else a
+    :class:`~.text.LazyText`.
     """
 
     def __init__(
         self,
         kind: str,
         documents: list[dict[str, Any]],
-        open_document: Callable[[int], int],
+        open_documents: Callable[[int, int], list[int]],
         text_limit: int,
     ) -> None:
         self.kind = kind
         self.documents = documents
         self.text_limit = text_limit
-        self._open = open_document
+        self._open = open_documents
+        self._expected = 0  # what comes next where documents are read in their order
+        self._ahead = 1
         self._mapped: OrderedDict[int, Bytes] = OrderedDict()
         self._lock = threading.Lock()
         self._context: str | LazyText | Documents | None = None
@@ -73,29 +78,49 @@ class Store:
             if (data := self._mapped.get(index)) is not None:
                 self._mapped.move_to_end(index)
                 return data
-        data = self._map(index)
+        opened = self._open(index, self._worth_opening(index))
+        found = [self._taken(index + place, descriptor) for place, descriptor in enumerate(opened)]
+        if found[0] is None:
+            raise OSError(f"{self.name(index)} became shorter while the run was using it")
         with self._lock:
-            self._mapped[index] = data
-            if len(self._mapped) > MAX_MAPPED:
+            # The one asked for last, so that it is not the one that has to go.
+            for place, data in reversed(list(enumerate(found, start=index))):
+                if data is not None:
+                    self._mapped[place] = data
+            while len(self._mapped) > MAX_MAPPED:
                 # Not closed: a LazyText may still use it. It goes with its last user.
                 self._mapped.popitem(last=False)
-        return data
+        return found[0]
 
-    def _map(self, index: int) -> Bytes:
+    def _worth_opening(self, index: int) -> int:
+        """How many to open at once: more and more where they are asked for one after the other.
+
+        Asking the host takes ten times as long as reading a small document.
+        """
+        with self._lock:
+            in_order = index == self._expected
+            self._ahead = min(MOST_AHEAD, 2 * self._ahead) if in_order else 1
+            count = 1
+            while count < self._ahead and index + count < len(self.documents):
+                if int(self.documents[index + count]["bytes"]) >= MAPPED_FROM:
+                    break
+                count += 1
+            self._expected = index + count
+            return count
+
+    def _taken(self, index: int, descriptor: int) -> Bytes | None:
+        """The bytes behind a descriptor, which is closed; None where some are missing."""
         size = int(self.documents[index]["bytes"])
-        descriptor = self._open(index)
         try:
             if size < MAPPED_FROM:
                 data: Bytes = os.pread(descriptor, size, 0) if size else b""
             elif os.fstat(descriptor).st_size < size:
-                data = b""
+                return None
             else:
                 data = Mapped.of(descriptor, size)
         finally:
             os.close(descriptor)
-        if len(data) != size:
-            raise OSError(f"{self.name(index)} became shorter while the run was using it")
-        return data
+        return data if len(data) == size else None
 
     def text(self, index: int) -> str | LazyText:
         """The text of a document, exactly as its bytes decode.

@@ -46,11 +46,12 @@ def main(descriptor: int) -> None:
     calls = Calls(channel, reception)
 
     def handle(frame: Frame) -> bool:
-        if frame["t"] == "document" and "error" not in frame:
-            frame["value"] = channel.take_descriptor()
+        if frame["t"] == "documents" and "error" not in frame:
+            frame["value"] = [channel.take_descriptor() for _ in range(frame["count"])]
             if not calls.settle(frame):
-                os.close(frame["value"])
-        elif frame["t"] in ("reply", "part", "document"):
+                for descriptor in frame["value"]:
+                    os.close(descriptor)
+        elif frame["t"] in ("reply", "part", "documents"):
             calls.settle(frame)
         else:
             return False
@@ -96,7 +97,7 @@ class Worker:
         self._interrupts = interrupts
         self._cell = 0
         self._kind = hello["kind"]
-        self._store = Store(hello["kind"], hello["documents"], calls.document, hello["text_limit"])
+        self._store = Store(hello["kind"], hello["documents"], calls.documents, hello["text_limit"])
         stream = self._stream if hello["stream"] else None
         self._output = Output(hello["output_chars"], stream)
         sys.stdout, sys.stderr = Stream(self._output, 1), Stream(self._output, 2)

@@ -7,7 +7,7 @@ import asyncio
 import os
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from abyme.inside.codec import Decoder, Frame, FrameError, encode
 
@@ -34,21 +34,20 @@ class Channel:
         self._on_frame = on_frame
         self._on_end = on_end
         self._decoder = Decoder()
-        self._waiting: deque[tuple[memoryview, int | None]] = deque()
+        self._waiting: deque[tuple[memoryview, Sequence[int]]] = deque()
         self._loop = asyncio.get_running_loop()
         self._closed = False
         self._loop.add_reader(end.fileno(), self._readable)
 
-    def send(self, frame: Frame, descriptor: int | None = None) -> None:
+    def send(self, frame: Frame, descriptors: Sequence[int] = ()) -> None:
         """Send a frame, now or as soon as the socket takes it.
 
-        ``descriptor`` goes beside it and is closed here once it is sent.
+        ``descriptors`` go beside it and are closed here once they are sent.
         """
         if self._closed:
-            if descriptor is not None:
-                os.close(descriptor)
+            _close(descriptors)
             return
-        self._waiting.append((memoryview(encode(frame)), descriptor))
+        self._waiting.append((memoryview(encode(frame)), descriptors))
         if len(self._waiting) == 1:
             self._flush()
             if self._waiting:
@@ -62,9 +61,8 @@ class Channel:
         self._loop.remove_reader(self._socket.fileno())
         self._loop.remove_writer(self._socket.fileno())
         self._socket.close()
-        for _, descriptor in self._waiting:
-            if descriptor is not None:
-                os.close(descriptor)
+        for _, descriptors in self._waiting:
+            _close(descriptors)
         self._waiting.clear()
 
     def _readable(self) -> None:
@@ -92,10 +90,10 @@ class Channel:
 
     def _flush(self) -> None:
         while self._waiting:
-            data, descriptor = self._waiting[0]
+            data, descriptors = self._waiting[0]
             ancillary = []
-            if descriptor is not None:
-                rights = array.array("i", [descriptor])
+            if descriptors:
+                rights = array.array("i", descriptors)
                 ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)]
             try:
                 sent = self._socket.sendmsg([data], ancillary)
@@ -103,10 +101,9 @@ class Channel:
                 return
             except OSError:
                 return  # the reader sees the end too, and says so
-            if descriptor is not None:
-                os.close(descriptor)
+            _close(descriptors)
             if sent < len(data):
-                self._waiting[0] = (data[sent:], None)
+                self._waiting[0] = (data[sent:], ())
                 continue
             self._waiting.popleft()
 
@@ -114,3 +111,8 @@ class Channel:
         if not self._closed:
             self.close()
             self._on_end(reason)
+
+
+def _close(descriptors: Sequence[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)

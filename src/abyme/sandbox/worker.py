@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import subprocess
@@ -12,6 +13,7 @@ import msgspec
 
 from abyme.context.documents import Data
 from abyme.errors import AbymeError, DataError, JournalError, SandboxError
+from abyme.inside.channel import MOST_DESCRIPTORS
 from abyme.inside.codec import Frame, FrameError
 from abyme.inside.shorten import shorten
 from abyme.sandbox.base import Host
@@ -84,6 +86,7 @@ class Worker:
     ) -> None:
         self._hello = hello
         self._data = data
+        self._documents = len(data.documents)
         self._host = host
         self._grace = grace_seconds
         self._loop = asyncio.get_running_loop()
@@ -184,8 +187,8 @@ class Worker:
                     self._host.output(self._cell, msgspec.convert(frame.get("text"), _Piece))
                 case "call":
                     self._on_call(frame)
-                case "document":
-                    self._on_document(frame)
+                case "documents":
+                    self._on_documents(frame)
                 case "done":
                     self._on_done(msgspec.convert(frame, _Done))
                 case "looked":
@@ -263,14 +266,21 @@ class Worker:
             failure = {"type": "HostError", "message": message}
             self._channel.send({"t": "reply", "id": number, "error": failure})
 
-    def _on_document(self, frame: Frame) -> None:
+    def _on_documents(self, frame: Frame) -> None:
+        """Pass descriptors of documents in a row, up to the first after the first that fails."""
         number = msgspec.convert(frame.get("id"), int)
-        index = msgspec.convert(frame.get("index"), int)
-        if not 0 <= index < len(self._data.documents):
-            raise FrameError(f"no document {index}")
-        descriptor = self._data.documents[index].open()
-        self._opened.add(index)
-        self._channel.send({"t": "document", "id": number}, descriptor)
+        first = msgspec.convert(frame.get("index"), int)
+        count = msgspec.convert(frame.get("count"), int)
+        asked = range(first, first + count)
+        if not 1 <= count <= MOST_DESCRIPTORS or not 0 <= first <= asked[-1] < self._documents:
+            raise FrameError(f"no documents {first} to {first + count - 1}")
+        descriptors = [self._data.documents[first].open()]
+        # Whoever needs one that cannot be opened will ask for it by itself.
+        with contextlib.suppress(DataError):
+            descriptors.extend(self._data.documents[index].open() for index in asked[1:])
+        self._opened.update(asked[: len(descriptors)])
+        reply = {"t": "documents", "id": number, "count": len(descriptors)}
+        self._channel.send(reply, descriptors)
 
     # -- what it says about a cell -------------------------------------------------------------
 
