@@ -16,7 +16,7 @@ for _name in list(os.environ):
     if _name.startswith("ABYME_") or _name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
         del os.environ[_name]
 os.environ["ABYME_LOCAL_SERVERS"] = ""
-os.environ["ABYME_CONFIG"] = "/nonexistent/abyme.toml"
+os.environ["ABYME_CONFIG"] = str(Path(__file__).parent / "none" / "abyme.toml")
 
 
 _guard = str(Path(__file__).parent / "support" / "guard")

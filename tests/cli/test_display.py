@@ -47,7 +47,7 @@ def test_a_tree_that_moves_and_what_is_left_of_it(model: str, data: Path, runs: 
     assert re.match(r"├── turn 2 · 1 cell · 3 sub-calls · \d\.\d s", left[1])
     assert re.match(r"└── turn 3 · 1 cell · \d\.\d s", left[2])
     end = screen[screen.index(left[2]) :].split("\n")
-    assert end[1:4] == ["it is 42", "  notes.txt:2", "    beta says 42"]
+    assert end[1:4] == ["it is 42", "  ✓ notes.txt:2", "    beta says 42"]
     assert end[4].startswith("complete · 3 turns · 6 calls")
     assert end[5].startswith("run 2")  # too long for 80 columns, so on its own line
     assert max(len(line) for line in screen.split("\n") if model not in line) <= 80
