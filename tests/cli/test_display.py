@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -140,3 +142,45 @@ def test_without_a_terminal_a_long_silence_is_broken() -> None:
     lines.take(CallsAsked("0", 1, 100))
     lines.take(CallStarted("0/1/a/0", "0", 1, "llm_query", "m"))
     assert "0 sub-calls done, 1 in flight, 99 waiting" in lines.later()
+
+
+def test_signals_that_come_together_are_one_and_the_cursor_stays(
+    tmp_path: Path, data: Path, runs: Path
+) -> None:
+    model = replies(tmp_path, cell("answer['content'] = 'a draft'"), cell("while True: pass"))
+    pressed: list[float] = []
+
+    def press(drawn: str, process: subprocess.Popen[bytes]) -> None:
+        if not pressed and "turn 2 · cell 1 runs" in drawn:
+            pressed.append(time.monotonic())
+            process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGINT)
+
+    shown = on_terminal("ask", "which?", data, "--model", model, runs=runs, once=press)
+    assert shown.code == 130 and "a draft\n" in shown.screen and "partial: inter" in shown.screen
+    hidden, seen = shown.raw.rfind("\x1b[?25l"), shown.raw.find("\x1b[?25h")
+    assert hidden < seen < shown.raw.index("turn 1")
+
+
+def test_letters_that_the_terminal_cannot_show_make_it_a_plain_one(
+    model: str, data: Path, runs: Path
+) -> None:
+    words = ("ask", "which number?", data, "--model", model)
+    shown = on_terminal(*words, runs=runs, environment={"PYTHONIOENCODING": "ascii"})
+    assert shown.code == 0 and "\x1b" not in shown.raw and "it is 42" in shown.screen
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["ask", "--help"], ["doctor"]])
+def test_a_full_disk_is_said_in_one_line(words: list[str], runs: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "abyme", *words],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            env={**os.environ, "ABYME_RUNS": str(runs)},
+        )
+    assert done.returncode == 1
+    assert done.stderr == "abyme: cannot write to stdout: No space left on device\n"

@@ -6,6 +6,7 @@ interrupted.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from abyme.version import __version__
 
 FAILED = 1
 USAGE = 2
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)
 
 _LIMITS = {
     "max-cost": ("$", "US dollars; 5."),
@@ -54,12 +56,15 @@ def run() -> None:
     except click.ClickException as error:
         say(f"abyme: {_usage(error.format_message())}")
         sys.exit(USAGE)
-    except (BrokenPipeError, OutputError) as error:
-        # The reader of our output left (`| head`), which is its right; or the disk is full.
-        if isinstance(error, OutputError):
-            say(f"abyme: {error}; `abyme show` has the answer")
+    except BrokenPipeError:  # the reader of our output left (`| head`), which is its right
+        os._exit(FAILED)
+    except OutputError as error:
+        say(f"abyme: {error}" + ("; `abyme show` has the answer" * (sys.argv[1:2] == ["ask"])))
         os._exit(FAILED)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in UNWRITABLE:  # click's own echo of help
+            say(f"abyme: cannot write to stdout: {error.strerror}")
+            os._exit(FAILED)
         if os.environ.get("ABYME_TRACEBACK"):
             raise
         say(

@@ -26,6 +26,7 @@ _ENDINGS = ("ing", "ied", "ies", "ed", "es", "ly", "s", "e", "y")
 _LONG_ENDINGS = ("ations", "ation", "ions", "ion", "ments", "ment", "ors", "or", "ers", "er")
 _SHORTEST_ROOT = 5  # what is left where one of the long endings is cut off
 _SHORT_TAIL = re.compile(rb"[a-z]?(?![a-z])")
+_SHORT_FORMS = rb"(?:[a-z]?|%b(?:ers?|ed|ing))(?![a-z])"
 _LONG_TAIL = re.compile(rb"[a-z]{0,4}(?![a-z])")
 _WHOLE = re.compile(rb"(?![0-9])")
 _IDENTIFIER = re.compile(rb"(?![A-Za-z0-9_])")
@@ -70,7 +71,11 @@ def _tail(root: str) -> re.Pattern[bytes]:
         return _IDENTIFIER
     if root.isdigit():
         return _WHOLE
-    return _LONG_TAIL if len(root) > 3 else _SHORT_TAIL
+    if len(root) > 3:
+        return _LONG_TAIL
+    if len(root) < 3 or not (root.isascii() and root.isalpha()):
+        return _SHORT_TAIL
+    return re.compile(_SHORT_FORMS % (root[-1].encode(),))  # win: wins, winner, winning
 
 
 def _begins(raw: bytes, start: int) -> bool:
