@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from .ranking import WindowScore
+from .scoring import WindowScore
 from .structure import in_headlines, parts
 from .terms import Term
 
