@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import sys
-from typing import IO
+from typing import TextIO
 
 from abyme.display import printable
 
@@ -59,14 +59,14 @@ def put_data(text: str) -> None:
     put(printable(text) if is_terminal(sys.stdout) else text)
 
 
-def is_terminal(stream: IO[str] | None) -> bool:
+def is_terminal(stream: TextIO | None) -> bool:
     """Whether somebody is looking at ``stream``."""
     with contextlib.suppress(ValueError):  # closed
         return stream is not None and stream.isatty()
     return False
 
 
-def is_lively(stream: IO[str] | None) -> bool:
+def is_lively(stream: TextIO | None) -> bool:
     """Whether ``stream`` is a terminal on which lines, in any letters, can be drawn again."""
     if stream is None or not is_terminal(stream):
         return False
