@@ -135,11 +135,11 @@ def test_another_encoding_is_read_exactly_and_said(
         (["--model", "openai:gpt-5-mini"], "OPENAI_API_KEY"),
         (["--model", "scripted:/nosuch.json"], "nosuch.json"),
         (["--model", "m", "--base-url", "ftp://x"], "http"),
-        (["--model", "reader", "--max-turns", "0"], "max_turns must be above 0"),
-        (["--model", "reader", "--max-cost", "-1"], "max_cost must be above 0"),
-        (["--model", "reader", "--max-seconds", "nan"], "max_seconds must be above 0"),
-        (["--model", "reader", "--max-depth", "2"], "max_depth"),
-        (["--model", "reader", "--max-width", "x"], "max_width"),
+        (["--model", "reader", "--max-turns", "0"], "--max-turns must be above 0"),
+        (["--model", "reader", "--max-cost", "-1"], "--max-cost must be above 0"),
+        (["--model", "reader", "--max-seconds", "nan"], "--max-seconds must be above 0"),
+        (["--model", "reader", "--max-depth", "2"], "--max-depth can only be 1"),
+        (["--model", "reader", "--max-width", "x"], "--max-width must be a number"),
         (["--model", "reader", "--frobnicate"], "--frobnicate"),
     ],
 )
@@ -207,6 +207,7 @@ def test_an_endpoint_that_is_not_there(runs: Path, data: Path) -> None:
     )
     assert done.returncode == 1
     assert "127.0.0.1:9" in done.stderr and len(done.stderr.splitlines()) == 1
+    assert "is the server running?" in done.stderr and "--call-seconds" not in done.stderr
 
 
 def test_a_reply_cut_at_the_limit_is_said_to_the_model(runs: Path, data: Path) -> None:

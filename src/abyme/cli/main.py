@@ -165,7 +165,7 @@ def ask(
     """Answer a question from files, folders or standard input.
 
     An argument that exists is data; the one that does not is the question. The answer goes to
-    stdout, all else to stderr. Limits that are not wanted are given as "none".
+    stdout, all else to stderr. "none" is no limit: of calls, tokens, cost or seconds.
 
     \b
     abyme ask "Which contracts renew by themselves?" contracts/
@@ -292,6 +292,6 @@ def completion(shell: str) -> None:
 def _where(named: str | None) -> Path:
     """The folder of runs: the option, else what is configured."""
     from abyme.config import runs_folder
-    from abyme.settings import load_settings
+    from abyme.settings import configured_runs
 
-    return runs_folder(named or load_settings(os.environ, Path()).settings.runs or None)
+    return runs_folder(named or configured_runs(os.environ) or None)

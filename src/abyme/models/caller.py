@@ -308,7 +308,7 @@ class Caller:
         last = f"; the last error was: {call.failures[-1]}" if call.failures else ""
         error = CallTimeout(f"no reply from {call.model.name} within {within}{last}")
         error.retryable = False
-        if call.failures:
+        if call.failures and not isinstance(call.failures[-1], CallTimeout):
             error.advice = call.failures[-1].advice  # that is what kept the reply from coming
         elif ran_out:
             error.advice = "check the server, or raise --max-seconds"

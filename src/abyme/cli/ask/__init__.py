@@ -12,13 +12,13 @@ from types import FrameType
 from typing import Any, NamedTuple, Protocol
 
 from abyme.cli.ask.arguments import Asked
+from abyme.cli.ask.preface import preface
 from abyme.cli.console import is_lively, is_terminal, put, put_data, say
 from abyme.cli.model_choice import Choice
 from abyme.cli.text import closing_line, quote_lines
 from abyme.events import PASSING, CallStarted, Event
 from abyme.rlm import RLM
 from abyme.settings import Loaded
-from abyme.settings_file import FILE_NAME
 from abyme.types import Answer
 
 EXIT = {"complete": 0, "failed": 1, "partial": 3}
@@ -27,6 +27,8 @@ INTERRUPTED = 130
 _TICK = 0.1
 _UNSHOWN = 10_000
 """Events that wait to be shown, from which on those that only show movement are left out."""
+_TOGETHER = 0.3
+"""Seconds within which two signals are one."""
 _SETTLE = 0.5
 """Seconds after which the terminal's display is made, if the first request is not out before."""
 
@@ -60,8 +62,8 @@ def run(
     Raises :class:`~abyme.errors.AbymeError` for what is wrong before anything is asked.
     """
     rlm = _rlm(settings, choice)
-    if not shown.quiet:
-        _preface(settings, choice)
+    for line in preface(settings, choice, quiet=shown.quiet):
+        say(line)
     events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
 
     def listen(event: Event) -> None:
@@ -98,8 +100,8 @@ def dry_run(
     from abyme.cli.ask.dry_run import preview_json, preview_lines
 
     rlm = _rlm(settings, choice)
-    if not shown.quiet:
-        _preface(settings, choice)
+    for line in preface(settings, choice, quiet=shown.quiet):
+        say(line)
     preview = rlm.preview(asked.question, asked.context, **options)
     if shown.as_json:
         put(preview_json(preview))
@@ -121,21 +123,6 @@ def _rlm(settings: Loaded, choice: Choice) -> RLM:
         sub_price=values.sub_price,
         runs=values.runs or None,
     )
-
-
-def _preface(settings: Loaded, choice: Choice) -> None:
-    """What took part in the settings without being asked for."""
-    if choice.note:
-        say(choice.note)
-    folder = f"./{FILE_NAME}"
-    if said := [_setting(settings, at) for at, of in settings.origins.items() if of == folder]:
-        say(f"{folder} sets {', '.join(sorted(said))}")
-
-
-def _setting(settings: Loaded, name: str) -> str:
-    values = settings.settings
-    value = getattr(values, name, None) if name in values.__struct_fields__ else None
-    return f"{name} = {getattr(values.limits, name) if value is None else value}"
 
 
 def _follow(display: Display, events: queue.SimpleQueue[Event | None]) -> None:
@@ -176,19 +163,25 @@ def _wrapped(line: str) -> list[str]:
 
 
 class _Interruption:
-    """Ctrl-C and SIGTERM: once for the draft, twice to leave at once."""
+    """Ctrl-C and SIGTERM: once for the draft, twice to leave at once.
+
+    A terminal and a wrapper (``timeout``, ``make``) may both pass on the same Ctrl-C: signals
+    that come together count once.
+    """
 
     def __init__(self, interrupt: Any) -> None:
         self.happened = False
+        self._at = 0.0
         self._interrupt = interrupt
         signal.signal(signal.SIGINT, self._on_signal)
         signal.signal(signal.SIGTERM, self._on_signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.happened:
+        if not self.happened:
+            self.happened, self._at = True, time.monotonic()
+            self._interrupt()
+        elif time.monotonic() - self._at > _TOGETHER:
             os._exit(INTERRUPTED)
-        self.happened = True
-        self._interrupt()
 
 
 class _Late:
