@@ -79,6 +79,8 @@ def _usage(message: str) -> str:
     message = message.strip().rstrip(".")
     if message.startswith("No such command"):
         return f"{message}: to ask something, abyme ask QUESTION PATHS…; else see `abyme --help`"
+    if message.startswith("No such option") and sys.argv[1:2] == ["ask"]:
+        message += " (what begins with a dash and is no option comes after --)"
     command = f"{sys.argv[1]} " if sys.argv[1:] and sys.argv[1] in app.commands else ""
     return f"{message}; see `abyme {command}--help`"
 

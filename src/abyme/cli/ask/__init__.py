@@ -64,6 +64,8 @@ def run(
     rlm = _rlm(settings, choice)
     for line in preface(settings, choice, quiet=shown.quiet):
         say(line)
+    if _is_typed_in(asked.context):
+        say("reading what you type: Ctrl-D on a line of its own ends it")
     events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
 
     def listen(event: Event) -> None:
@@ -109,6 +111,12 @@ def dry_run(
         for line in preview_lines(preview):
             put_data(line)
     return EXIT["complete"]
+
+
+def _is_typed_in(context: Any) -> bool:
+    """Whether standard input is part of the data, and a person sits at it."""
+    pieces = context if isinstance(context, list) else [context]
+    return is_terminal(sys.stdin) and any(piece is sys.stdin.buffer for piece in pieces)
 
 
 def _rlm(settings: Loaded, choice: Choice) -> RLM:
