@@ -332,3 +332,26 @@ def test_speed_is_printed(make_finder: MakeFinder) -> None:
         started = time.perf_counter()
         call()
         print(f"{name}: {10 / (time.perf_counter() - started):.0f} MB/s")
+
+
+SPELLED = """
+files lives names rules codes types lines dates sizes sized moves rates timed timing boxes buses
+cities flies gases running winner setting dies ties is as it ran sees bees observations
+organizations requirements processors actions nations
+"""
+ENDINGS = "ing ied ies ed es ly s e y ations ation ions ments ment ors or ers er"
+
+
+@pytest.mark.parametrize("word", SPELLED.split())
+def test_a_word_is_found_where_it_stands_as_it_is(word: str) -> None:
+    text = f"some {word} here".encode()
+    (term,) = terms_of(word)
+    assert list(term.find(text, text)) == [5]
+
+
+@given(st.text("abcdeinrstxyz", min_size=1, max_size=12), st.sampled_from(ENDINGS.split()))
+def test_any_word_is_found_where_it_stands(start: str, ending: str) -> None:
+    word = start + ending
+    text = f"some {word} here".encode()
+    for term in terms_of(word):
+        assert 5 in list(term.find(text, text))

@@ -25,9 +25,11 @@ _HUMP = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_A-Za-z]+"
 _ENDINGS = ("ing", "ied", "ies", "ed", "es", "ly", "s", "e", "y")
 _LONG_ENDINGS = ("ations", "ation", "ions", "ion", "ments", "ment", "ors", "or", "ers", "er")
 _SHORTEST_ROOT = 5  # what is left where one of the long endings is cut off
-_SHORT_TAIL = re.compile(rb"[a-z]?(?![a-z])")
-_SHORT_FORMS = rb"(?:[a-z]?|%b(?:ers?|ed|ing))(?![a-z])"
-_LONG_TAIL = re.compile(rb"[a-z]{0,4}(?![a-z])")
+_SHORT_TAIL = rb"[a-z]?"
+_SHORT_FORMS = rb"[a-z]?|i?e[sdr]|ing|%b(?:ers?|ed|ing)"
+_LONG_FORMS = rb"[a-z]{0,4}"
+_LONGEST_TAIL = 4
+_LONG_TAIL = re.compile(_LONG_FORMS + rb"(?![a-z])")
 _WHOLE = re.compile(rb"(?![0-9])")
 _IDENTIFIER = re.compile(rb"(?![A-Za-z0-9_])")
 
@@ -44,9 +46,10 @@ class Term:
         for word in words:
             cjk = re.match(_IS_CJK, word) is not None
             root = word if cjk else stem(word)
+            tail = None if cjk else _tail(root, word[len(root) :])
             # Bytes are lowered in ASCII only: other letters are looked for in their usual forms.
             for form in (root, root.upper(), root.capitalize()):
-                self._tails.setdefault(form.encode().lower(), None if cjk else _tail(root))
+                self._tails.setdefault(form.encode().lower(), tail)
         self.variants = tuple(self._tails)
 
     def find(self, low: bytes, raw: bytes, stride: int = 0, origin: int = 0) -> Iterator[int]:
@@ -65,17 +68,21 @@ class Term:
                 at = low.find(variant, at + 1)
 
 
-def _tail(root: str) -> re.Pattern[bytes]:
-    """What may follow the beginning of a word for it to be a form of that word."""
+def _tail(root: str, rest: str) -> re.Pattern[bytes]:
+    """What may follow the root of a word for it to be a form of it; ``rest`` always may."""
     if "_" in root:  # wait_for is not wait_for_handle, which its parts find
         return _IDENTIFIER
     if root.isdigit():
         return _WHOLE
     if len(root) > 3:
-        return _LONG_TAIL
+        return _LONG_TAIL if len(rest) <= _LONGEST_TAIL else _tail_of(_LONG_FORMS, rest)
     if len(root) < 3 or not (root.isascii() and root.isalpha()):
-        return _SHORT_TAIL
-    return re.compile(_SHORT_FORMS % (root[-1].encode(),))  # win: wins, winner, winning
+        return _tail_of(_SHORT_TAIL, rest)
+    return _tail_of(_SHORT_FORMS % root[-1].encode(), rest)  # win: wins, winner, winning
+
+
+def _tail_of(forms: bytes, rest: str) -> re.Pattern[bytes]:
+    return re.compile(b"(?:%b|%b)(?![a-z])" % (rest.encode(), forms))
 
 
 def _begins(raw: bytes, start: int) -> bool:
