@@ -125,7 +125,7 @@ class NodeRepl:
         repl = await self._worker.enter_async_context(
             self._sandbox.open(self._data, self._router, self._functions)
         )
-        self._emit(WorkerStarted(self._node, repl.pid, self._sandbox.name, self._sandbox.layers))
+        self._emit(WorkerStarted(self._node, repl.pid, self._sandbox.name, repl.layers))
         return repl
 
     async def _run(self, cell: int, code: str) -> CellResult:
