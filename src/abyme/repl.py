@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import ast
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -23,6 +24,7 @@ from abyme.subcalls.router import Router
 from abyme.threads import in_thread
 from abyme.types import CellResult, Finish
 
+Made = TypeVar("Made")
 Recorded = Callable[[], Mapping[str, Outcome]]
 
 
@@ -114,6 +116,23 @@ class NodeRepl:
             if not result.ok:
                 break
         return CellsRun(tuple(results), first, restored)
+
+    async def unless_refused(self, work: Coroutine[Any, Any, Made]) -> Made:
+        """The result of ``work``, which is given up where the first worker cannot be had.
+
+        Raises :class:`SandboxError` then: no model is asked for what no worker could do.
+        """
+        opening, task = self._opening, asyncio.create_task(work)
+        assert opening is not None
+        try:
+            await asyncio.wait((task, opening), return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                opening.result()
+            return await task
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
 
     async def look(self, name: str) -> Finish | None:
         """The variable ``name`` as an answer; None where there is none."""

@@ -18,7 +18,7 @@ from .channel import Channel, Interrupts, Reception
 from .codec import Frame
 from .documents import Store
 from .functions import EXCEPTIONS, model_calls, tool
-from .lockdown import CannotLock, lock_down
+from .lockdown.lock import CannotLock, lock_down
 from .namespace import Namespace, Snapshot, describe_error
 from .output import Output, Stream
 from .search import Finder
@@ -87,7 +87,8 @@ def end_with_host() -> None:
 class Worker:
     """One namespace over one set of documents; ``hello`` is the host's first frame.
 
-    When it is made, the process is held as that frame asks. Raises :class:`.lockdown.CannotLock`.
+    When it is made, the process is held as that frame asks. Raises
+    :class:`.lockdown.lock.CannotLock`.
     """
 
     def __init__(

@@ -17,6 +17,7 @@ from abyme.cli.model_choice import Choice
 from abyme.cli.text import closing_line, quote_lines
 from abyme.events import PASSING, CallStarted, Event
 from abyme.rlm import RLM
+from abyme.sandbox.base import Sandbox
 from abyme.settings import Loaded
 from abyme.settings_file import FILE_NAME
 from abyme.types import Answer
@@ -53,13 +54,18 @@ class Shown(NamedTuple):
 
 
 def run(
-    settings: Loaded, choice: Choice, asked: Asked, shown: Shown, options: dict[str, Any]
+    settings: Loaded,
+    choice: Choice,
+    asked: Asked,
+    shown: Shown,
+    sandbox: Sandbox,
+    options: dict[str, Any],
 ) -> int:
     """Ask, show, print the answer; the exit code.
 
     Raises :class:`~abyme.errors.AbymeError` for what is wrong before anything is asked.
     """
-    rlm = _rlm(settings, choice)
+    rlm = _rlm(settings, choice, sandbox)
     if not shown.quiet:
         _preface(settings, choice)
     events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
@@ -92,12 +98,17 @@ def run(
 
 
 def dry_run(
-    settings: Loaded, choice: Choice, asked: Asked, shown: Shown, options: dict[str, Any]
+    settings: Loaded,
+    choice: Choice,
+    asked: Asked,
+    shown: Shown,
+    sandbox: Sandbox,
+    options: dict[str, Any],
 ) -> int:
     """Show what :func:`run` would send first, and send nothing."""
     from abyme.cli.ask.dry_run import preview_json, preview_lines
 
-    rlm = _rlm(settings, choice)
+    rlm = _rlm(settings, choice, sandbox)
     if not shown.quiet:
         _preface(settings, choice)
     preview = rlm.preview(asked.question, asked.context, **options)
@@ -109,7 +120,7 @@ def dry_run(
     return EXIT["complete"]
 
 
-def _rlm(settings: Loaded, choice: Choice) -> RLM:
+def _rlm(settings: Loaded, choice: Choice, sandbox: Sandbox) -> RLM:
     values = settings.settings
     return RLM(
         choice.model,
@@ -120,6 +131,7 @@ def _rlm(settings: Loaded, choice: Choice) -> RLM:
         price=values.price,
         sub_price=values.sub_price,
         runs=values.runs or None,
+        sandbox=sandbox,
     )
 
 

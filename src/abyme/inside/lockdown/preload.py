@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import sys
+from collections.abc import Iterable
 
 # fmt: off
 MODULES = (
@@ -29,15 +30,11 @@ ENCODINGS = (
 # fmt: on
 
 
-def preload(packages: dict[str, list[str]]) -> None:
+def preload(packages: Iterable[str]) -> None:
     """Import all of it. What is not there is passed over: not every Python has every module.
 
     What is asked for later is then not found, as if it were not installed.
     """
-    if packages:
-        from ..packages import Finder
-
-        sys.meta_path.append(Finder(packages))
     encodings = (f"encodings.{name}" for name in ENCODINGS)
     for name in (*MODULES, *encodings, *packages):
         with contextlib.suppress(ImportError):
