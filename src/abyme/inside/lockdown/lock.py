@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 
 from . import MEMORY, STRICT
+from .kernel import call
+from .landlock import restrict, version
 from .limits import (
     drop_capabilities,
     limit_memory,
@@ -14,6 +16,8 @@ from .limits import (
     no_new_privileges,
     undumpable,
 )
+from .readable import readable
+from .seccomp import install
 from .syscalls import Architecture, number, this_architecture
 
 
@@ -76,9 +80,6 @@ def _architecture() -> Architecture:
 
 def _landlock(packages: dict[str, list[str]]) -> int:
     """Restrict what may be opened; 0 where the kernel has no Landlock, or has it switched off."""
-    from .landlock import restrict, version
-    from .readable import readable
-
     try:
         version()
     except OSError:
@@ -92,9 +93,6 @@ def _landlock(packages: dict[str, list[str]]) -> int:
 
 
 def _seccomp(architecture: Architecture, *, opens: bool) -> None:
-    from .kernel import call
-    from .seccomp import install
-
     try:
         install(architecture, opens=opens)
     except OSError as error:
