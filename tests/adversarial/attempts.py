@@ -42,7 +42,8 @@ NUMBERS = {
     "bpf": (321, 280), "add_key": (248, 217), "keyctl": (250, 219), "perf_event_open": (298, 241),
     "memfd_create": (319, 279), "memfd_secret": (447, 447), "userfaultfd": (323, 282),
     "io_uring_setup": (425, 425), "shmget": (29, 194), "msgget": (68, 186), "semget": (64, 190),
-    "mq_open": (240, 180), "mq_unlink": (241, 181), "personality": (135, 92), "clone": (56, 220), "clone3": (435, 435),
+    "mq_open": (240, 180), "mq_unlink": (241, 181), "personality": (135, 92),
+    "clone": (56, 220), "clone3": (435, 435),
     "vfork": (58, None), "pidfd_open": (434, 434), "pidfd_getfd": (438, 438),
     "pidfd_send_signal": (424, 424), "process_vm_readv": (310, 270), "ptrace": (101, 117),
     "process_vm_writev": (311, 271), "rt_sigqueueinfo": (129, 138), "tgkill": (234, 131),
@@ -71,7 +72,7 @@ class Attempt(NamedTuple):
         return tuple(self.held_by.split())
 
 
-def _attempts(group: str, *rows: tuple[str, ...]) -> list[Attempt]:
+def _attempts(group: str, *rows: tuple[str, str, str] | tuple[str, str, str, str]) -> list[Attempt]:
     return [Attempt(group, *row) for row in rows]
 
 
