@@ -33,15 +33,13 @@ def limit_memory(memory_bytes: int) -> None:
 def limit_resources() -> None:
     """Nothing written to files, and no more descriptors or threads than work needs.
 
-    The stacks of threads count as memory, which bounds their number too. RLIMIT_NPROC counts all
-    that a user runs, and root is exempt: half of what is allowed is left to the user's other work.
+    The stacks of ordinary threads count as memory and bound their number. RLIMIT_NPROC counts all
+    that the user runs and exempts root, so it can only be far above what anybody needs.
     """
     _limit(resource.RLIMIT_FSIZE, 0)
     _limit(resource.RLIMIT_NOFILE, MOST_DESCRIPTORS)
     _limit(resource.RLIMIT_STACK, _MOST_STACK)
-    soft = resource.getrlimit(resource.RLIMIT_NPROC)[0]
-    finite = soft != resource.RLIM_INFINITY
-    _limit(resource.RLIMIT_NPROC, min(_MOST_THREADS, soft // 2) if finite else _MOST_THREADS)
+    _limit(resource.RLIMIT_NPROC, _MOST_THREADS)
 
 
 def _limit(what: int, most: int) -> None:

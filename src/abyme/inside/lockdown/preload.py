@@ -9,7 +9,8 @@ from collections.abc import Iterable
 
 # fmt: off
 MODULES = (
-    "abc", "array", "ast", "asyncio", "base64", "binascii", "bisect", "bz2", "calendar", "codecs",
+    "abc", "argparse", "array", "ast", "asyncio", "base64", "binascii", "bisect", "bz2",
+    "calendar", "cmath", "codecs",
     "collections", "collections.abc", "colorsys", "concurrent.futures", "concurrent.futures.thread",
     "contextlib", "contextvars", "copy", "csv", "ctypes", "dataclasses", "datetime", "decimal",
     "difflib", "dis", "email", "email.policy", "enum", "fnmatch", "fractions", "functools", "gc",
