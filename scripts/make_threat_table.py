@@ -1,4 +1,4 @@
-"""Write the table of docs/threat-model.md from the attempts: ``python scripts/make_threat_table.py``.
+"""Write the table of docs/threat-model.md: ``python scripts/make_threat_table.py``.
 
 The attempts are data; what the table says of one is what its test asserts.
 """
@@ -24,15 +24,11 @@ def table() -> str:
     sys.path.insert(0, str(ROOT / "tests"))
     from adversarial.attempts import ATTEMPTS
 
-    alone = [each for each in ATTEMPTS if len(each.layers) == 1]
-    parts = [
-        f"\n{len(ATTEMPTS)} attempts; {len(ATTEMPTS) - len(alone)} are held by more than one layer, "
-        + ", ".join(
-            f"{sum(each.layers == (layer,) for each in alone)} by {layer} alone"
-            for layer in ("landlock", "seccomp", "rlimits")
-        )
-        + ".\n"
-    ]
+    several = sum(len(each.layers) > 1 for each in ATTEMPTS)
+    counts = [f"{len(ATTEMPTS)} attempts: {several} are held by more than one layer"]
+    for layer in ("landlock", "seccomp", "rlimits"):
+        counts.append(f"{sum(each.layers == (layer,) for each in ATTEMPTS)} by {layer} alone")
+    parts = [f"\n{', '.join(counts)}.\n"]
     for group, attempts in groupby(ATTEMPTS, lambda each: each.group):
         parts.append(f"\n| {group} | held by |\n|---|---|\n")
         parts += [f"| {each.name} | {', '.join(each.layers)} |\n" for each in attempts]

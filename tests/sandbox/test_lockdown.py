@@ -75,6 +75,19 @@ def test_what_python_ordinarily_does_goes_on(tmp_path: Path) -> None:
         assert third.output == "'9:00:00'\n", third.error
 
 
+@pytest.mark.skipif(not process.importable_packages(), reason="needs numpy or pandas")
+@pytest.mark.parametrize("layers", [LAYERS, STRICTLY], ids=["landlock", "no opens"])
+def test_installed_packages_work(tmp_path: Path, layers: tuple[str, ...]) -> None:
+    names = [name for name in ("numpy", "pandas") if name in process.importable_packages()]
+    code = f"import {', '.join(names)}\n"
+    if "numpy" in names:
+        code += "a = numpy.arange(1e4).reshape(100, 100)\nassert (a @ a).shape == (100, 100)\n"
+    if "pandas" in names:
+        code += "assert pandas.DataFrame({'a': [1, 2]}).a.sum() == 3\n"
+    result = run_cell(tmp_path, code, sandbox=Some(only=layers, grace_seconds=0.5))
+    assert result.ok, result.error
+
+
 def test_without_landlock_what_was_imported_before_is_there(tmp_path: Path) -> None:
     box = Some(only=STRICTLY, grace_seconds=0.5)
     late = "import turtle"
