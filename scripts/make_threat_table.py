@@ -26,8 +26,10 @@ def table() -> str:
 
     several = sum(len(each.layers) > 1 for each in ATTEMPTS)
     counts = [f"{len(ATTEMPTS)} attempts: {several} are held by more than one layer"]
-    for layer in ("landlock", "seccomp", "rlimits"):
-        counts.append(f"{sum(each.layers == (layer,) for each in ATTEMPTS)} by {layer} alone")
+    counts += [
+        f"{sum(each.layers == (layer,) for each in ATTEMPTS)} by {layer} alone"
+        for layer in ("landlock", "seccomp", "rlimits")
+    ]
     parts = [f"\n{', '.join(counts)}.\n"]
     for group, attempts in groupby(ATTEMPTS, lambda each: each.group):
         parts.append(f"\n| {group} | held by |\n|---|---|\n")
