@@ -520,8 +520,11 @@ KERNEL = _attempts(
         "libc.mmap.restype = ctypes.c_void_p\nat = libc.mmap(None, 4096, 3, 0x22, -1, 0)\n"
         "harm(libc.mprotect(ctypes.c_void_p(at), 4096, 7) == 0)",
     ),
-    ("SysV shared memory", "seccomp",
-     "at = raw('shmget', 0, 4096, 0o1600); libc.shmctl(at, 0, None); harm(at >= 0)"),
+    (
+        "SysV shared memory",
+        "seccomp",
+        "at = raw('shmget', 0, 4096, 0o1600); libc.shmctl(at, 0, None); harm(at >= 0)",
+    ),
     (
         "SysV messages",
         "seccomp",

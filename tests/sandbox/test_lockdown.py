@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import hashlib
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from abyme.context.load import load
 from abyme.errors import ConfigError, SandboxError
 from abyme.events import CallStarted, WorkerStarted
 from abyme.inside.lockdown import LAYERS, STRICT
+from abyme.inside.lockdown.policy import FREE, bounded
+from abyme.inside.lockdown.syscalls import X86_64, number, this_architecture
 from abyme.sandbox import process
 from abyme.sandbox.process import ProcessSandbox
 from abyme.settings import load_settings
@@ -20,7 +26,7 @@ from abyme.settings_file import FILE_NAME
 from abyme.settings_values import LIMITS, TOP
 from adversarial.trial import Some
 from support.repl import TestHost, run_cell, run_cells
-from support.runs import ask, cell, events_of, of_kind
+from support.runs import ask, cell, events_of, of_kind, scripted_rlm
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux")
 
@@ -174,6 +180,61 @@ def test_where_nothing_holds_no_cell_is_run(
     assert len(of_kind(events_of(runs, answer), CallStarted)) <= 1
     loose = ProcessSandbox(unsafe_local=True)
     assert run_cell(tmp_path / "loose", "6 * 7", sandbox=loose).output == "42\n"
+
+
+def test_the_kernel_refuses_every_number_that_the_policy_does_not_allow(tmp_path: Path) -> None:
+    architecture = this_architecture()
+    assert architecture is not None
+    allowed = {number(name, architecture) for name in (*FREE, *bounded(1, opens=True))}
+    # Probes of the kernel's own: it asks no filter, and ends whoever calls them by himself.
+    allowed |= {335, 336} if architecture is X86_64 else set()
+    code = (
+        "import ctypes\n"
+        "libc = ctypes.CDLL(None, use_errno=True)\n"
+        f"others = sorted(set(range(1024)) - {allowed - {None}!r})\n"
+        "sorted({(libc.syscall(at, 0, 0, 0, 0, 0, 0), ctypes.get_errno()) for at in others})"
+    )
+    refusals = [(-1, error) for error in (errno.EPERM, errno.EACCES, errno.ENOSYS)]
+    result = run_cell(tmp_path, code)
+    assert result.output == f"{refusals}\n", result.error
+
+
+def test_every_thread_is_held_as_the_kernel_itself_says(tmp_path: Path) -> None:
+    async def main() -> list[dict[str, str]]:
+        data = load("text", folder=tmp_path / "data")
+        host = TestHost({"llm_query": lambda arguments: "y"})
+        async with ProcessSandbox().open(data, host, ()) as repl:
+            code = "import threading, time\nllm_query('x')\n" + (
+                "for _ in range(3): threading.Thread(target=time.sleep, args=(20,)).start()"
+            )
+            await repl.run(1, code, 30)
+            tasks = Path(f"/proc/{repl.pid}/task").iterdir()
+            return [
+                dict(line.split(":\t", 1) for line in (task / "status").read_text().splitlines())
+                for task in tasks
+            ]
+
+    threads = asyncio.run(main())
+    assert len(threads) >= 5
+    for status in threads:
+        assert (status["Seccomp"], status["NoNewPrivs"]) == ("2", "1")
+        reading = 1 << 2
+        assert int(status["CapEff"], 16) | reading == reading
+        assert int(status["CapPrm"], 16) | reading == reading
+
+
+def test_no_model_is_waited_for_where_no_worker_can_be_had(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "_START", Path("/dev/null"))  # ends at once
+
+    def slow(request: Any) -> str:
+        time.sleep(20)
+        return "too late"
+
+    answer = scripted_rlm(runs, slow).completion("q", "text")
+    assert answer.status == "failed" and "the worker did not start" in answer.reason
+    assert answer.seconds < 15
 
 
 def test_a_folders_settings_cannot_unlock(tmp_path: Path) -> None:
