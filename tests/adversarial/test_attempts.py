@@ -8,9 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from abyme.inside.lockdown import LAYERS
+from abyme.inside.lockdown import LAYERS, STRICT
 from adversarial.attempts import ATTEMPTS, Attempt
 from adversarial.trial import alone, attempted, without
+
+ONLY_LANDLOCK = [each for each in ATTEMPTS if each.layers == ("landlock",)]
+STRICTLY = (*(layer for layer in LAYERS if layer != "landlock"), STRICT)
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux")
 
@@ -35,6 +38,11 @@ def test_it_is_held_and_would_succeed_otherwise(attempt: Attempt) -> None:
     if came.lacks:
         pytest.skip(f"not provable here: {came.lacks}")
     assert came.harm, f"it fails anyway: {came.said}"
+
+
+@pytest.mark.parametrize("attempt", ONLY_LANDLOCK, ids=lambda each: f"{each.group}: {each.name}")
+def test_what_landlock_alone_holds_is_held_without_it_by_opening_nothing(attempt: Attempt) -> None:
+    assert not attempted(attempt, STRICTLY).harm
 
 
 def test_there_are_many_and_each_has_its_own_name() -> None:
