@@ -111,5 +111,7 @@ def _until_first_request(
 def _environment(folder: Path) -> dict[str, str]:
     environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(folder / "compiled")}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    environment["ABYME_CONFIG"] = str(folder / "none.toml")
+    settings = folder / "abyme.toml"
+    settings.touch()
+    environment["ABYME_CONFIG"] = str(settings)
     return environment

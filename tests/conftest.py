@@ -5,9 +5,11 @@ Nothing of the machine counts: no ABYME_ variable, no configuration of its user,
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -16,8 +18,9 @@ for _name in list(os.environ):
     if _name.startswith("ABYME_") or _name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
         del os.environ[_name]
 os.environ["ABYME_LOCAL_SERVERS"] = ""
-os.environ["ABYME_CONFIG"] = "/nonexistent/abyme.toml"
-
+_empty = tempfile.NamedTemporaryFile(prefix="abyme-tests-", suffix=".toml")  # noqa: SIM115
+atexit.register(_empty.close)
+os.environ["ABYME_CONFIG"] = _empty.name
 
 _guard = str(Path(__file__).parent / "support" / "guard")
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (_guard, os.environ.get("PYTHONPATH"))))

@@ -46,8 +46,7 @@ def test_costs_are_estimated_where_prices_are_known(runs: Path) -> None:
     assert (preview.first_cost, preview.reading_cost, preview.priced) == (None, None, False)
     preview = rlm(price=(2.0, 8.0)).preview("q", "text " * 700)
     assert preview.first_cost == pytest.approx(preview.first_tokens * 2e-6)
-    assert preview.reading_cost == pytest.approx(1000 * 2e-6)
-    assert preview.priced
+    assert preview.reading_cost is None and not preview.priced  # "s" may cost anything
     preview = rlm(price=(2.0, 8.0), sub_price=(0.5, 1.0)).preview("q", "text " * 700)
     assert preview.reading_cost == pytest.approx(1000 * 0.5e-6)
 

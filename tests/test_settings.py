@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from abyme.cli.keys import endpoint
-from abyme.config import Limits
+from abyme.config import OPTIONAL, Limits
 from abyme.errors import ConfigError
-from abyme.settings import Loaded, Settings, load_settings, user_config_file
-from abyme.settings_values import LIMITS, TOP
+from abyme.settings import Loaded, Settings, configured_runs, load_settings, user_config_file
+from abyme.settings_values import LIMITS, PRICES, TOP
 
 FOLDER = "./abyme.toml"
 
@@ -83,9 +83,9 @@ def exported(name: str, value: Any) -> dict[str, str]:
 def test_the_stronger_of_any_two_sources_counts(
     place: Place, name: str, values: list[Any], path: list[str], strongest: int, next_best: int
 ) -> None:
-    if next_best < strongest:
-        return
     used = {strongest, next_best}
+    if next_best < strongest or (2 in used and name in PRICES):
+        return
     loaded = place.load(
         local=written(name, values[2]) if 2 in used else "",
         user=written(name, values[3]) if 3 in used else "",
@@ -123,8 +123,9 @@ def test_the_base_url_has_an_order(
 
 def test_sources_lie_over_each_other_value_by_value(place: Place) -> None:
     loaded = place.load(
-        local='model = "two"\n[limits]\nmax_turns = 7\nmax_seconds = "none"',
-        user='runs = "r"\nlocal_servers = []\n[limits]\nmax_turns = 9\nmax_width = 2',
+        local='model = "two"\n[limits]\nmax_turns = 7',
+        user='runs = "r"\nlocal_servers = []\n[limits]\nmax_turns = 9\nmax_width = 2\n'
+        'max_seconds = "None"',
         ABYME_MAX_COST="none",
         ABYME_SUB_MODEL="small",
     ).over(model="", sub_model=None, exclude=[], max_width="3", call_seconds=9)
@@ -155,8 +156,8 @@ def test_the_environments_lists(place: Place) -> None:
 
 
 def test_a_price_goes_with_its_model(place: Place) -> None:
-    local = 'model = "m"\nprice = "1,2"\nsub_model = "s"\nsub_price = [3, 4]'
-    loaded = place.load(local=local)
+    user = 'model = "m"\nprice = "1,2"\nsub_model = "s"\nsub_price = [3, 4]'
+    loaded = place.load(user=user)
     assert (loaded.settings.price, loaded.settings.sub_price) == ((1.0, 2.0), (3.0, 4.0))
     other = loaded.over(model="other")
     assert (other.settings.price, other.settings.sub_price) == (None, (3.0, 4.0))
@@ -164,10 +165,44 @@ def test_a_price_goes_with_its_model(place: Place) -> None:
     assert loaded.over(sub_model="other").settings.sub_price is None
     assert loaded.over(model="other", price="5,6").settings.price == (5.0, 6.0)
     assert loaded.over(price="5,6").over(model="other").settings.price == (5.0, 6.0)
-    assert place.load(local=local, ABYME_MODEL="other").settings.price is None
-    assert place.load(local=local, ABYME_PRICE="0,0").settings.price == (0.0, 0.0)
-    alone = place.load(local="sub_price = [3, 4]", ABYME_MODEL="other")
+    assert place.load(user=user, ABYME_MODEL="other").settings.price is None
+    assert place.load(user=user, ABYME_PRICE="0,0").settings.price == (0.0, 0.0)
+    alone = place.load(user="sub_price = [3, 4]", ABYME_MODEL="other")
     assert alone.settings.sub_price is None
+    folder = place.load(local='model = "other"', user='model = "m"\nprice = "1,2"')
+    assert folder.settings.price is None, "the user's price is not for a stranger's model"
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "user", "counts"),
+    [
+        ("max_cost", "50", "", 5.0),
+        ("max_cost", '"none"', "", 5.0),
+        ("max_cost", "5", "", 5.0),
+        ("max_cost", "2", "", 2.0),
+        ("max_cost", "9", "10", 9.0),
+        ("max_cost", "11", "10", 10.0),
+        ("max_cost", "11", '"none"', 11.0),
+        ("max_cost", '"NONE"', '"none"', None),
+        ("max_tokens", "1_000_000", "", 1_000_000),
+        ("max_tokens", '"none"', "7", 7),
+        ("max_turns", "31", "", 30),
+        ("max_width", "1000", "", 64),
+        ("call_seconds", "10.5", "", 10.5),
+    ],
+)
+def test_a_folder_may_only_lower_limits(
+    place: Place, name: str, asked: str, user: str, counts: float | None
+) -> None:
+    loaded = place.load(
+        local=f"[limits]\n{name} = {asked}", user=f"[limits]\n{name} = {user}" if user else ""
+    )
+    assert getattr(loaded.settings.limits, name) == counts
+    refused = loaded.origin(name) != FOLDER
+    assert (name in loaded.unheeded) is refused
+    assert loaded.origin(name) == (FOLDER if not refused else str(place.user) if user else "")
+    assert loaded.over(**{name: "3"}).unheeded == {}, "the user has decided"
+    assert place.load(**{f"ABYME_{name.upper()}": "4000"}).unheeded == {}
 
 
 @pytest.mark.parametrize(
@@ -176,6 +211,8 @@ def test_a_price_goes_with_its_model(place: Place) -> None:
         ('base_url = "http://evil/v1"', "--base-url, ABYME_BASE_URL or in "),
         ('api_key = "sk-1"', "OPENAI_API_KEY, or in "),
         ('api_key_env = "HOME"', "OPENAI_API_KEY, or in "),
+        ('price = "0,0"', "--price, ABYME_PRICE or in "),
+        ("sub_price = [0, 0]", "--sub-price, ABYME_SUB_PRICE or in "),
         ('runs = "/tmp"', "--runs, ABYME_RUNS or in "),
         ("local_servers = []", "ABYME_LOCAL_SERVERS or in "),
         ("tools = []", "RLM(…, tools=[…]) from Python"),
@@ -193,13 +230,18 @@ def test_a_folder_may_not_set_what_is_the_users(place: Place, key: str, instead:
         assert str(place.user) in line
 
 
-@pytest.mark.parametrize("path", ["/etc/passwd", "../x.json", "a/../../x.json", "link"])
 @pytest.mark.parametrize("key", ["model", "sub_model"])
-def test_a_folder_may_not_name_a_script_elsewhere(place: Place, key: str, path: str) -> None:
-    (place.folder / "link").symlink_to(place.user)
-    with pytest.raises(ConfigError, match=f"{key} names a file outside of this folder"):
-        place.load(local=f'{key} = " scripted:{path} "')
-    assert place.load(local=f'{key} = "scripted:sub/x.json"')
+@pytest.mark.parametrize("spec", ["scripted:evil.txt", " scripted:sub/x.json ", "scripted:"])
+def test_a_folder_may_name_no_script(place: Place, key: str, spec: str) -> None:
+    (place.folder / "evil.txt").write_text("```repl\nimport os\n```")
+    with pytest.raises(ConfigError) as caught:
+        place.load(local=f'{key} = "{spec}"')
+    assert str(caught.value) == (
+        f"./abyme.toml: {key} may not be a script in a folder's file: its replies are code that is "
+        f"run; give --{key.replace('_', '-')} scripted:FILE"
+    )
+    place.local.unlink()
+    assert getattr(place.load(user=f'{key} = "{spec}"').settings, key) == spec.strip()
 
 
 @pytest.mark.parametrize(
@@ -213,24 +255,23 @@ def test_a_folder_may_not_name_a_script_elsewhere(place: Place, key: str, path: 
         ("[limit]\nmax_cost = 3", "limit is not known in this version: did you mean limits?"),
         ("limits = 3", "limits must be a table, not a number"),
         ("model = 3", 'model must be text in quotes ("…"), not a number'),
-        ("model = true", "not true or false"),
+        ("model = true", 'model must be text in quotes ("…"), not true'),
         ("model = 2020-01-01", "not a date"),
         ("model = ['m']", "not a list"),
         ('model = "a\\u001b"', "model has a control character in it"),
         ("exclude = 'x'", 'exclude must be a list of texts, like ["…", "…"]'),
         ("exclude = [1]", "exclude must be a list of texts"),
-        ("price = 3", 'price must be "IN,OUT", US dollars for a million tokens'),
-        ("price = [1]", "price must be"),
-        ("price = '1,x'", "price must be"),
-        ("price = [1, true]", "price must be"),
-        ("price = '-1,2'", "price must be"),
-        ("price = 'nan,inf'", "price must be"),
         ("[limits]\nmax_cost = 0", "max_cost must be above 0, not 0"),
-        ("[limits]\nmax_cost = '3'", 'max_cost must be a number (or "none"), not text'),
-        ("[limits]\nmax_cost = []", "max_cost must be a number, not a list"),
+        ("[limits]\nmax_cost = '3'", 'max_cost must be a number or "none", not text'),
+        ("[limits]\nmax_cost = []", 'max_cost must be a number or "none", not a list'),
+        ("[limits]\nmax_cost = inf", '000,000; "none" is no limit'),
+        ("[limits]\nmax_calls = 1.5", 'max_calls must be a whole number or "none", not 1.5'),
         ("[limits]\nmax_turns = 1.5", "max_turns must be a whole number, not 1.5"),
-        ("[limits]\nmax_turns = true", "max_turns must be a whole number, not True"),
-        ("[limits]\nmax_turns = 'none'", "max_turns must be a whole number, not None"),
+        ("[limits]\nmax_turns = true", "max_turns must be a number, not true"),
+        (
+            "[limits]\nmax_turns = 'none'",
+            'max_turns must be a number: "none" is only for max_calls, ',
+        ),
         ("[limits]\nmax_calls = 1", "max_calls must be at least 2"),
     ],
 )
@@ -243,6 +284,47 @@ def test_what_is_wrong_in_a_file_is_one_line(place: Place, file: str, text: str,
     assert line in said and "\n" not in said and len(said) < 400
 
 
+@pytest.mark.parametrize("price", ["3", "[1]", "'1,x'", "[1, true]", "'-1,2'", "'nan,inf'"])
+def test_a_price_is_two_numbers(place: Place, price: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        place.load(user=f"price = {price}")
+    assert str(caught.value) == (
+        f'{place.user}: price must be "IN,OUT", US dollars for a million tokens in and out, like '
+        '"0.25,2"'
+    )
+
+
+KEYS = [
+    "sk-FAKE1234",
+    "sk_FAKE123456",
+    "AIzaFAKE_abcdefgh",
+    "hf_FAKEabcdefghijklmn0123456",
+    "0123456789abcdefFAKE0123456789",
+]
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_key_where_none_belongs_is_not_shown(place: Place, key: str) -> None:
+    for text in (
+        f'api_key_env = "{key}"',
+        f"{key} = 1",
+        f"limits.{key} = 1",
+        f"[{key}]\n[{key}]",
+        f"a.{key} = 1\n[a.{key}]",
+    ):
+        with pytest.raises(ConfigError) as caught:
+            place.load(user=text)
+        assert "FAKE" not in str(caught.value) and str(place.user) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["MY_KEY", "key_2", "_x", "KEY_OF_SERVER", "MY_SERVER_2_API_KEY"])
+def test_names_of_variables_are_taken(place: Place, name: str) -> None:
+    assert place.load(user=f'api_key_env = "{name}"').settings.api_key_env == name
+    for wrong in (f"{name}-", f"2{name}", f"{name} x", "é"):
+        with pytest.raises(ConfigError, match="api_key_env must be the name of a variable, like"):
+            place.load(user=f'api_key_env = "{wrong}"')
+
+
 @pytest.mark.parametrize("key", ["tools = []", "[sandbox]"])
 def test_tools_and_a_sandbox_are_not_known_in_the_users_file(place: Place, key: str) -> None:
     with pytest.raises(ConfigError, match="is not known in this version"):
@@ -253,7 +335,7 @@ def test_local_servers_must_be_addresses(place: Place) -> None:
     for url in ("localhost:1", "ftp://h", "http://", "http://h:x", "http://a b/"):
         with pytest.raises(ConfigError, match="local_servers must be URLs like http://127"):
             place.load(user=f'local_servers = ["{url}"]')
-        with pytest.raises(ConfigError, match="ABYME_LOCAL_SERVERS: local_servers must be"):
+        with pytest.raises(ConfigError, match=r"^ABYME_LOCAL_SERVERS must be URLs"):
             load_settings({"ABYME_LOCAL_SERVERS": url}, place.folder / "x", place.folder / "y")
 
 
@@ -311,21 +393,68 @@ def test_a_file_that_may_not_be_read(place: Place) -> None:
 @pytest.mark.parametrize(
     ("variable", "value", "line"),
     [
-        ("ABYME_MAX_COST", "lots", 'max_cost must be a number (or "none"), not text'),
-        ("ABYME_MAX_COST", "nan", "max_cost must be above 0"),
-        ("ABYME_MAX_TURNS", "1.5", "max_turns must be a whole number"),
-        ("ABYME_MAX_CALLS", "1", "max_calls must be at least 2"),
-        ("ABYME_PRICE", "1", 'price must be "IN,OUT"'),
-        ("ABYME_MODEL", "a\x1bb", "model has a control character"),
+        ("ABYME_MAX_COST", "lots", 'must be a number or "none", not text'),
+        ("ABYME_MAX_COST", "nan", "must be above 0"),
+        ("ABYME_MAX_COST", "inf", 'must be at most 1,000,000,000,000,000; "none" is no limit'),
+        ("ABYME_MAX_CALLS", "inf", 'must be a whole number or "none", not inf'),
+        ("ABYME_MAX_TURNS", "1.5", "must be a whole number, not 1.5"),
+        ("ABYME_MAX_TURNS", "abc", "must be a number, not text"),
+        ("ABYME_MAX_TURNS", "None", 'must be a number: "none" is only for max_calls, max_tokens'),
+        ("ABYME_CALL_SECONDS", "inf", "must be at most 1,000,000,000,000,000"),
+        ("ABYME_MAX_CALLS", "1", "must be at least 2"),
+        ("ABYME_PRICE", "1", 'must be "IN,OUT"'),
+        ("ABYME_MODEL", "a\x1bb", "has a control character"),
     ],
 )
-def test_a_wrong_variable_is_named(place: Place, variable: str, value: str, line: str) -> None:
+def test_a_wrong_variable_or_flag_is_named(
+    place: Place, variable: str, value: str, line: str
+) -> None:
     with pytest.raises(ConfigError) as caught:
         place.load(**{variable: value})
-    assert str(caught.value).startswith(f"{variable}: {line}")
+    assert str(caught.value).startswith(f"{variable} {line}")
+    name = variable.removeprefix("ABYME_").lower()
     with pytest.raises(ConfigError) as caught:
-        place.load().over(**{variable.removeprefix("ABYME_").lower(): value})
-    assert str(caught.value).startswith(line)
+        place.load().over(**{name: value})
+    assert str(caught.value).startswith(f"--{name.replace('_', '-')} {line}")
+
+
+@pytest.mark.parametrize("name", OPTIONAL)
+@pytest.mark.parametrize("none", ["none", "None", "NONE", " none "])
+def test_none_is_no_limit_however_it_is_written(place: Place, name: str, none: str) -> None:
+    variable = {f"ABYME_{name.upper()}": none}
+    for loaded in (
+        place.load().over(**{name: none}),
+        place.load(**variable),
+        place.load(user=f'[limits]\n{name} = "{none.strip()}"'),
+    ):
+        assert getattr(loaded.settings.limits, name) is None and loaded.origin(name)
+
+
+def test_python_is_told_of_none_as_python_has_it() -> None:
+    with pytest.raises(ConfigError, match=r"^max_cost must be at most .*; None is no limit$"):
+        Limits(max_cost=float("inf"))
+    with pytest.raises(ConfigError, match=r"^max_turns must be a whole number, not None$"):
+        Limits(max_turns=None)  # type: ignore[arg-type]
+
+
+def test_the_folder_for_runs_is_read_whatever_is_wrong_elsewhere(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place.folder)
+    place.local.write_text("model = [")
+    place.user.write_text('modle = "m"\nruns = "r"\n[limits]\nmax_cost = -1')
+    own = {"ABYME_CONFIG": str(place.user), "ABYME_MAX_COST": "x"}
+    assert configured_runs(own) == "r"
+    assert configured_runs({**own, "ABYME_RUNS": " /e "}) == "/e"
+    place.user.write_text("runs = 3")
+    with pytest.raises(ConfigError, match=f"^{place.user}: runs must be text"):
+        configured_runs(own)
+    place.user.unlink()
+    with pytest.raises(ConfigError, match=r"^ABYME_CONFIG names .*, and there is no such file"):
+        configured_runs(own)
+    assert configured_runs({**own, "ABYME_RUNS": "/e"}) == "/e"
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(place.user.parent))
+    assert configured_runs({}) == ""
 
 
 def test_unknown_variables_are_kept_with_what_was_meant(place: Place) -> None:
@@ -337,6 +466,22 @@ def test_unknown_variables_are_kept_with_what_was_meant(place: Place) -> None:
         "ABYME_ZZZZZZ": "",
         "ABYME_API_KEY": "OPENAI_API_KEY",
     }
+
+
+@pytest.mark.parametrize("command", [["runs"], ["show"]])
+def test_a_run_can_be_shown_in_a_folder_whose_file_is_broken(
+    place: Place, runs: Path, command: list[str]
+) -> None:
+    place.local.write_text("model = [")
+    done = subprocess.run(
+        [sys.executable, "-m", "abyme", *command],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=place.folder,
+        env={**os.environ, "ABYME_RUNS": str(runs), "ABYME_MAX_COST": "x"},
+    )
+    assert "no runs" in done.stderr and "TOML" not in done.stderr
 
 
 def test_the_users_file_is_where_it_is_said_to_be(
@@ -355,7 +500,8 @@ def test_the_users_file_is_where_it_is_said_to_be(
     own.write_text('model = "m"')
     loaded = load_settings({"ABYME_CONFIG": str(own)}, tmp_path)
     assert loaded.origin("model") == "~/.config/abyme.toml"
-    assert load_settings({"ABYME_CONFIG": f"{own}/x"}, tmp_path).settings == Settings()
+    with pytest.raises(ConfigError, match=r"^ABYME_CONFIG names ~/.config/abyme.toml/x, and there"):
+        load_settings({"ABYME_CONFIG": f"{own}/x"}, tmp_path)
 
 
 def test_the_users_file_is_his_where_he_stands_beside_it(place: Place) -> None:
@@ -466,10 +612,11 @@ def test_a_variable_for_the_key_that_is_not_set_is_said(place: Place) -> None:
 
 def test_loading_imports_little(place: Place) -> None:
     place.local.write_text('model = "m"\n[limits]\nmax_cost = 3\n')
+    none = place.folder / "none.toml"
     code = (
         "import sys; import abyme.settings as s; from pathlib import Path;"
         "assert not {'tomllib', 'platformdirs', 'aiohttp', 'rich'} & set(sys.modules);"
-        f"s.load_settings({{}}, Path({str(place.folder)!r}), Path('/nonexistent'));"
+        f"s.load_settings({{}}, Path({str(place.folder)!r}), Path({str(none)!r}));"
         "assert not {'platformdirs', 'aiohttp', 'rich', 'abyme.models'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -34,29 +34,37 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
-            _check_limit(name, getattr(self, name))
-        if self.max_calls == 1:
-            raise ConfigError("max_calls must be at least 2: one call is kept for the last answer")
-        if self.max_depth != 1:
-            raise ConfigError("max_depth can only be 1 in this version: sub-calls are plain calls")
+            if problem := limit_problem(name, getattr(self, name)):
+                raise ConfigError(f"{name} {problem}")
 
 
-_OPTIONAL = frozenset({"max_calls", "max_tokens", "max_cost", "max_seconds"})
+OPTIONAL = ("max_calls", "max_tokens", "max_cost", "max_seconds")
+"""Limits that a run can do without."""
 _FRACTIONS = frozenset({"max_cost", "max_seconds", "cell_seconds", "call_seconds"})
 _MOST = 10**15
 
 
-def _check_limit(name: str, value: object) -> None:
-    if value is None and name in _OPTIONAL:
-        return
-    whole = name not in _FRACTIONS
-    if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
-        raise ConfigError(f"{name} must be a {'whole ' if whole else ''}number, not {value!r}")
+def limit_problem(name: str, value: object, no_limit: str = "None") -> str:
+    """What is wrong with ``value`` as the limit ``name``, to be said behind that; "" if nothing.
+
+    ``no_limit``: how whoever set it writes that there is none.
+    """
+    optional = name in OPTIONAL
+    if value is None and optional:
+        return ""
+    number = "a number" if name in _FRACTIONS else "a whole number"
+    kinds = int | float if name in _FRACTIONS else int
+    if isinstance(value, bool) or not isinstance(value, kinds):
+        return f"must be {number}{f' or {no_limit}' if optional else ''}, not {value!r}"
     if not value > 0:  # nan is not
-        raise ConfigError(f"{name} must be above 0, not {value!r}")
+        return f"must be above 0, not {value!r}"
     if value > _MOST:
-        none = "; None stands for no limit" if name in _OPTIONAL else ""
-        raise ConfigError(f"{name} must be at most {_MOST:,}{none}")
+        return f"must be at most {_MOST:,}" + (f"; {no_limit} is no limit" if optional else "")
+    if name == "max_calls" and value == 1:
+        return "must be at least 2: one call is kept for the last answer"
+    if name == "max_depth" and value != 1:
+        return "can only be 1 in this version: sub-calls are plain calls"
+    return ""
 
 
 def runs_folder(explicit: str | os.PathLike[str] | None = None) -> Path:

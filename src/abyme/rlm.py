@@ -43,8 +43,8 @@ class RLM:
     - ``base_url``, ``api_key``: an OpenAI-compatible endpoint; else ``OPENAI_BASE_URL`` and
       ``OPENAI_API_KEY``.
     - ``limits``: what one run may spend.
-    - ``price``: (in, out), US dollars per million tokens, for models whose price is not known;
-      ``sub_price``: the same for the sub-model, where it differs.
+    - ``price``: (in, out), US dollars per million tokens, where the model's is not known;
+      ``sub_price``: the same of a sub-model that is another.
     - ``tools``: typed functions of yours that code in the REPL may call.
     - ``runs``: the folder for journals; else ``ABYME_RUNS``, else the user's data directory.
     - ``sandbox``: where code runs; the default is a process of its own that locks itself in.
@@ -73,12 +73,10 @@ class RLM:
         )
         self._base_url = base_url or ""
         self._limits = limits or Limits()
-        self._price_of = known_or(
-            {
-                self._model.name: _flat("price", price),
-                self._sub_model.name: _flat("sub_price", sub_price) or _flat("price", price),
-            }
-        )
+        given = {self._sub_model.name: _flat("sub_price", sub_price)}
+        if price is not None:
+            given[self._model.name] = _flat("price", price)
+        self._price_of = known_or(given)
         self._tools = tool_table(tools)
         self._runs = runs_folder(runs)
         self._sandbox = sandbox or ProcessSandbox()

@@ -104,7 +104,8 @@ class Run:
         self._emit(self._started())
         try:
             data = await self._load()
-        except _Stopped as stopped:
+        except _Stopped as stopped:  # what was written so far is of no use, and may be large
+            await in_thread(shutil.rmtree, self._journal.data_folder, ignore_errors=True)
             return self._end(Outcome("failed", self._draft(), str(stopped)), ())
         self._examination = Examination(data, self._emit)
         self._work = asyncio.create_task(self._answer(data))
@@ -138,7 +139,11 @@ class Run:
                 hidden=spec.hidden,
                 on_progress=partial(self._loading, asyncio.get_running_loop()),
             )
-        except DataError:
+            if self._interrupted:
+                raise _Stopped("interrupted")
+        except DataError as error:
+            if self._interrupted:  # Ctrl-C ended whoever sends the data, too
+                raise _Stopped("interrupted") from error
             # Nothing was asked and nothing paid for: a mistyped path leaves no run behind.
             await self._journal.close()
             shutil.rmtree(self._journal.folder, ignore_errors=True)

@@ -4,7 +4,8 @@ Only the command reads files: ``RLM(...)`` takes its arguments and nothing else,
 program does never depends on the folder that it is started in.
 
 The order is flag > environment > ``./abyme.toml`` > the user's file. A stranger's folder must not
-decide where data and keys go, so its ``abyme.toml`` may set no base URL, key, tools or sandbox.
+decide where data and keys go, nor what may be spent: its ``abyme.toml`` may set no base URL, key,
+price, script, tools or sandbox, and of limits only lower ones count.
 ``price`` and ``sub_price`` belong to a model: they count only where no stronger source names
 another model, since a wrong price would be taken for a known one. Which key goes to which address
 is decided in :mod:`abyme.cli.keys`.
@@ -85,6 +86,14 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     ranks: dict[str, int] = {}
     """How strong the source of each value is; 0 is a flag."""
 
+    refused: dict[str, Any] = {}
+    """Limits that the folder's file asks for and that are above the user's own."""
+
+    @property
+    def unheeded(self) -> dict[str, Any]:
+        """Of ``refused``, what neither a flag nor the environment decided."""
+        return {n: v for n, v in self.refused.items() if self.ranks.get(n, _USER) == _USER}
+
     def origin(self, name: str) -> str:
         """Where the value of ``name`` comes from; "" where it is not set."""
         return self.origins.get(name, "")
@@ -105,7 +114,7 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
                 continue
             flag = f"--{name.replace('_', '-')}"
             read = from_text if isinstance(value, str) else checked
-            source.set(name, read(name, value, ""), flag)
+            source.set(name, read(name, value, flag), flag)
         merged = _Merged(self.settings, dict(self.origins), dict(self.ranks))
         merged.put(source)
         return msgspec.structs.replace(
@@ -119,12 +128,12 @@ def load_settings(
     """What the environment, ``folder/abyme.toml`` and the user's file say together.
 
     ``user_file``: else what ``ABYME_CONFIG`` names, else abyme.toml in the user's folder for
-    configuration. A file that is not there says nothing. Raises :class:`ConfigError`, one line,
-    for whatever is wrong in any of them.
+    configuration. A file that is not there says nothing, but one that ``ABYME_CONFIG`` names must
+    be. Raises :class:`ConfigError`, one line, for whatever is wrong in any of them.
     """
     own_path = user_file or user_config_file(environ)
     folder_path = folder / FILE_NAME
-    own, own_mode = read_file(own_path, shown_path(own_path))
+    own, own_mode = _read_own(own_path, environ if user_file is None else {})
     user = _Source(_USER)
     user.set_all(values_of(own, shown_path(own_path)), shown_path(own_path))
     local = _Source(_FOLDER)
@@ -133,12 +142,14 @@ def load_settings(
         table, _ = read_file(folder_path, f"./{FILE_NAME}")
         if table is not None:
             files.insert(0, folder_path)
-            check_folder(table, folder, shown_path(own_path))
+            check_folder(table, shown_path(own_path))
             local.set_all(values_of(table, f"./{FILE_NAME}"), f"./{FILE_NAME}")
     environment, unknown = _environment(environ)
     merged = _Merged(Settings(), {}, {})
-    for source in (user, local, environment):
-        merged.put(source)
+    merged.put(user)
+    refused = local.drop_above(merged.settings.limits)
+    merged.put(local)
+    merged.put(environment)
     key = next((name for name in ("api_key", "api_key_env") if name in user.values), "")
     return Loaded(
         settings=merged.settings,
@@ -149,6 +160,7 @@ def load_settings(
         own_base_url=user.values.get("base_url", ""),
         own_key=f"{key} in {shown_path(own_path)}" if key else "",
         unknown=unknown,
+        refused=refused,
         warnings=_open_to_others(user, own_path, own_mode),
     )
 
@@ -164,6 +176,30 @@ def user_config_file(environ: Mapping[str, str]) -> Path:
     import platformdirs  # 40 ms, and needed only here
 
     return platformdirs.user_config_path("abyme", appauthor=False) / FILE_NAME
+
+
+def configured_runs(environ: Mapping[str, str]) -> str:
+    """The folder for runs, "" where none is configured: of all settings the only one looked at.
+
+    So a run can be shown whatever is wrong with the others. A folder's file cannot set it.
+    """
+    if environ.get("ABYME_RUNS", "").strip():
+        return str(from_text("runs", environ["ABYME_RUNS"], "ABYME_RUNS"))
+    path = user_config_file(environ)
+    table, _ = _read_own(path, environ)
+    value = (table or {}).get("runs", "")
+    return checked("runs", value, f"{shown_path(path)}: runs") or ""
+
+
+def _read_own(path: Path, environ: Mapping[str, str]) -> tuple[dict[str, Any] | None, int]:
+    """The user's file, which has to be there where ``ABYME_CONFIG`` names it."""
+    table, mode = read_file(path, shown_path(path))
+    if table is None and environ.get(CONFIG_VARIABLE, "").strip():
+        raise ConfigError(
+            f"{CONFIG_VARIABLE} names {shown_path(path)}, and there is no such file: "
+            "abyme init --user writes it"
+        )
+    return table, mode
 
 
 class _Source:
@@ -184,6 +220,18 @@ class _Source:
         """Keep all of ``values``."""
         for name, value in values.items():
             self.set(name, value, origin)
+
+    def drop_above(self, limits: Limits) -> dict[str, Any]:
+        """Take out, and return, the limits that are above ``limits``."""
+        above = {}
+        for name in LIMITS:
+            own = getattr(limits, name)
+            if own is not None and name in self.values:
+                value = no_limit(name, self.values[name])
+                if value is None or value > own:
+                    above[name] = value
+                    del self.values[name], self.origins[name]
+        return above
 
 
 class _Merged:
@@ -224,9 +272,9 @@ def _environment(environ: Mapping[str, str]) -> tuple[_Source, dict[str, str]]:
             continue
         if name in LISTS:
             parts = text.split("," if name == "local_servers" else os.pathsep)
-            value = checked(name, parts, f"{variable}: ")
+            value = checked(name, parts, variable)
         else:
-            value = from_text(name, text, f"{variable}: ")
+            value = from_text(name, text, variable)
         source.set(name, value, variable)
     known = {*variables, CONFIG_VARIABLE, "ABYME_TRACEBACK"}
     strange = sorted(v for v in environ if v.startswith("ABYME_") and v not in known)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from abyme.errors import ConfigError
+from abyme.secrets import scrub_names
 from abyme.settings_values import LIMITS, TOP, checked, kind_of, unknown_key
 
 FILE_NAME = "abyme.toml"
@@ -66,7 +67,7 @@ def _parse(raw: bytes, shown: str) -> dict[str, Any]:
     except RecursionError:
         raise ConfigError(f"{shown} is nested too deeply for a file of settings") from None
     except ValueError as error:
-        raise ConfigError(f"{shown} is not valid TOML: {error}") from None
+        raise ConfigError(f"{shown} is not valid TOML: {scrub_names(str(error))}") from None
 
 
 def values_of(table: Mapping[str, Any] | None, shown: str) -> dict[str, Any]:
@@ -79,7 +80,7 @@ def values_of(table: Mapping[str, Any] | None, shown: str) -> dict[str, Any]:
                 raise ConfigError(f"{where}limits must be a table, not {kind_of(value)}")
             values.update(_limits(value, where))
         elif key in TOP:
-            values[key] = checked(key, value, where)
+            values[key] = checked(key, value, f"{where}{key}")
         else:
             raise unknown_key(key, where, in_limits=False)
     if values.get("api_key") and values.get("api_key_env"):
@@ -91,10 +92,10 @@ def _limits(table: Mapping[str, Any], where: str) -> dict[str, Any]:
     for key in table:
         if key not in LIMITS:
             raise unknown_key(key, where, in_limits=True)
-    return {key: checked(key, value, where) for key, value in table.items()}
+    return {key: checked(key, value, f"{where}{key}") for key, value in table.items()}
 
 
-def check_folder(table: Mapping[str, Any], folder: Path, user_file: str) -> None:
+def check_folder(table: Mapping[str, Any], user_file: str) -> None:
     """Refuse what a folder must not decide for whoever stands in it."""
     for key, instead in _FOREIGN.items():
         if key in table:
@@ -103,24 +104,22 @@ def check_folder(table: Mapping[str, Any], folder: Path, user_file: str) -> None
                 f"./{FILE_NAME}: {key} may not be set by a folder; set it with {place}"
             )
     for key in ("model", "sub_model"):
-        kind, colon, path = str(table.get(key, "")).strip().partition(":")
-        if kind == "scripted" and colon and not _within(folder, path):
-            raise ConfigError(f"./{FILE_NAME}: {key} names a file outside of this folder")
+        kind, colon, _ = str(table.get(key, "")).strip().partition(":")
+        if kind == "scripted" and colon:
+            raise ConfigError(
+                f"./{FILE_NAME}: {key} may not be a script in a folder's file: its replies are "
+                f"code that is run; give --{key.replace('_', '-')} scripted:FILE"
+            )
 
 
 _FOREIGN = {
     "base_url": "--base-url, ABYME_BASE_URL or in {user_file}",
     "api_key": "OPENAI_API_KEY, or in {user_file}",
     "api_key_env": "OPENAI_API_KEY, or in {user_file}",
+    "price": "--price, ABYME_PRICE or in {user_file}",
+    "sub_price": "--sub-price, ABYME_SUB_PRICE or in {user_file}",
     "runs": "--runs, ABYME_RUNS or in {user_file}",
     "local_servers": "ABYME_LOCAL_SERVERS or in {user_file}",
     "tools": "RLM(…, tools=[…]) from Python",
     "sandbox": "RLM(…, sandbox=…) from Python",
 }
-
-
-def _within(folder: Path, path: str) -> bool:
-    try:
-        return (folder / path).resolve().is_relative_to(folder.resolve())
-    except (OSError, RuntimeError, ValueError):  # a loop of links, a null character
-        return False

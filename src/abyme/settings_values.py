@@ -1,19 +1,23 @@
 """One setting at a time: its name, its kind, and one clear line where it is wrong.
 
 Values come as TOML has them or as text (a variable of the environment, a flag); both end in the
-types of :class:`abyme.settings.Settings`. No message shows a value that could be a key.
+types of :class:`abyme.settings.Settings`. No message shows a value that could be a key. Each
+begins with what the user knows the setting by: a flag, a variable, a file and its key.
 """
 
 from __future__ import annotations
 
 import difflib
+import json
 import math
+import re
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
-from abyme.config import Limits
+from abyme.config import OPTIONAL, Limits, limit_problem
 from abyme.errors import ConfigError
+from abyme.secrets import HIDDEN, scrub_names
 
 TEXTS = ("model", "sub_model", "base_url", "api_key", "api_key_env", "runs")
 PRICES = ("price", "sub_price")
@@ -24,34 +28,44 @@ LIMITS = Limits.__struct_fields__
 NO_LIMIT = "none"
 """What stands for no limit: TOML has no null."""
 
-_NAMES = {bool: "true or false", int: "a number", float: "a number", str: "text", dict: "a table"}
+_NAMES = {int: "a number", float: "a number", str: "text", dict: "a table"}
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_CAPITALS = re.compile(r"[A-Z_]+")
 
 
-def checked(name: str, value: object, where: str) -> Any:
+def checked(name: str, value: object, called: str) -> Any:
     """The setting ``name`` as TOML or Python has it, in its own type; None where it says nothing.
 
-    ``where`` begins the message: "./abyme.toml: " or "". Raises :class:`ConfigError`.
+    ``called`` begins the message: "./abyme.toml: model" or "--model". Raises
+    :class:`ConfigError`.
     """
+    if name == "api_key_env":
+        return _variable(value, called) or None
     if name in TEXTS:
-        return _text(name, value, where) or None
+        return _text(value, called) or None
     if name in PRICES:
-        return None if value == "" else _price(name, value, where)
+        return None if value == "" else _price(value, called)
     if name in LISTS:
-        return _list(name, value, where)
-    return _limit(name, value, where)
+        return _list(name, value, called)
+    return _limit(name, value, called)
 
 
-def from_text(name: str, text: str, where: str) -> Any:
+def from_text(name: str, text: str, called: str) -> Any:
     """The setting ``name`` as a variable or a flag has it: always text. Raises ConfigError."""
     text = text.strip()
-    if name in LIMITS:
-        return _limit(name, _number(text), where)
-    return checked(name, text, where)
+    return checked(name, _number(text) if name in LIMITS else text, called)
 
 
 def no_limit(name: str, value: object) -> object:
     """``value`` of the limit ``name`` as :class:`Limits` has it: None for "none"."""
     return None if name in LIMITS and value == NO_LIMIT else value
+
+
+def as_toml(value: object) -> str:
+    """A value as a file of settings has it, None being no limit."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return json.dumps(NO_LIMIT if value is None else value, ensure_ascii=False)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -61,7 +75,10 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def unknown_key(key: str, where: str, *, in_limits: bool) -> ConfigError:
     """The error for a key that does not exist, or not there."""
-    key = key if key.isprintable() and len(key) <= 60 else "a long or unprintable key"
+    if HIDDEN in scrub_names(key):
+        key = "a name that looks like a secret"
+    elif not key.isprintable() or len(key) > 60:
+        key = "a long or unprintable key"
     if not in_limits and key in LIMITS:
         return ConfigError(f"{where}{key} is a limit: write it below the line [limits]")
     if in_limits and key in TOP:
@@ -75,18 +92,32 @@ def unknown_key(key: str, where: str, *, in_limits: bool) -> ConfigError:
 
 def kind_of(value: object) -> str:
     """What a value of TOML is, in words."""
+    if isinstance(value, bool):
+        return as_toml(value)
     return _NAMES.get(type(value), "a list" if isinstance(value, list | tuple) else "a date")
 
 
-def _text(name: str, value: object, where: str) -> str:
+def _text(value: object, called: str) -> str:
     if not isinstance(value, str):
-        raise ConfigError(f'{where}{name} must be text in quotes ("…"), not {kind_of(value)}')
+        raise ConfigError(f'{called} must be text in quotes ("…"), not {kind_of(value)}')
     if not value.isprintable():
-        raise ConfigError(f"{where}{name} has a control character in it")
+        raise ConfigError(f"{called} has a control character in it")
     return value.strip()
 
 
-def _price(name: str, value: object, where: str) -> tuple[float, float]:
+def _variable(value: object, called: str) -> str:
+    """The name of a variable; a key that was pasted there instead is not shown."""
+    text = _text(value, called)
+    looks_secret = HIDDEN in scrub_names(text) and not _CAPITALS.fullmatch(text)
+    if text and (looks_secret or not _VARIABLE.fullmatch(text)):
+        raise ConfigError(
+            f"{called} must be the name of a variable, like MY_SERVER_KEY; what stands there is "
+            "none: is it the key itself?"
+        )
+    return text
+
+
+def _price(value: object, called: str) -> tuple[float, float]:
     parts = value.split(",") if isinstance(value, str) else value
     if isinstance(parts, list | tuple) and len(parts) == 2:
         numbers = [_number(part) if isinstance(part, str) else part for part in parts]
@@ -94,7 +125,7 @@ def _price(name: str, value: object, where: str) -> tuple[float, float]:
         if _is_price(prompt) and _is_price(output):
             return float(prompt), float(output)
     raise ConfigError(
-        f'{where}{name} must be "IN,OUT", US dollars for a million tokens in and out, like "0.25,2"'
+        f'{called} must be "IN,OUT", US dollars for a million tokens in and out, like "0.25,2"'
     )
 
 
@@ -104,38 +135,44 @@ def _is_price(value: object) -> bool:
     return 0 <= value <= 1e9 and math.isfinite(value)
 
 
-def _list(name: str, value: object, where: str) -> tuple[str, ...]:
+def _list(name: str, value: object, called: str) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
-        raise ConfigError(f'{where}{name} must be a list of texts, like ["…", "…"]')
-    items = tuple(filter(None, (_text(name, item, where) for item in value)))
+        raise ConfigError(f'{called} must be a list of texts, like ["…", "…"]')
+    items = tuple(filter(None, (_text(item, called) for item in value)))
     if name == "local_servers":
         for url in items:
-            _check_url(url, where)
+            _check_url(url, called)
     return items
 
 
-def _check_url(url: str, where: str) -> None:
+def _check_url(url: str, called: str) -> None:
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         usable = False
     if not usable or " " in url:
-        raise ConfigError(f"{where}local_servers must be URLs like http://127.0.0.1:8000/v1")
+        raise ConfigError(f"{called} must be URLs like http://127.0.0.1:8000/v1")
 
 
-def _limit(name: str, value: object, where: str) -> Any:
+def _limit(name: str, value: object, called: str) -> Any:
     if value == "":
         return None
-    if value != NO_LIMIT and not isinstance(value, int | float):
-        none = ' (or "none")' if isinstance(value, str) else ""
-        raise ConfigError(f"{where}{name} must be a number{none}, not {kind_of(value)}")
-    try:
-        limit: dict[str, Any] = {name: no_limit(name, value)}
-        Limits(**limit)
-    except ConfigError as error:
-        raise ConfigError(f"{where}{error}") from None
+    if isinstance(value, str) and value.lower() == NO_LIMIT:
+        if name in OPTIONAL:
+            return NO_LIMIT
+        raise ConfigError(f'{called} must be a number: "{NO_LIMIT}" is only for {_some(OPTIONAL)}')
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        none = f' or "{NO_LIMIT}"' if name in OPTIONAL else ""
+        raise ConfigError(f"{called} must be a number{none}, not {kind_of(value)}")
+    if problem := limit_problem(name, value, f'"{NO_LIMIT}"'):
+        raise ConfigError(f"{called} {problem}")
     return value
+
+
+def _some(names: Iterable[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}"
 
 
 def _number(text: str) -> Any:

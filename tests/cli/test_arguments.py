@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from abyme.cli.ask.arguments import Asked, sort_arguments
+from abyme.context import matching
+from abyme.context.matching import Pattern
 from abyme.errors import ConfigError, DataError
 
 
@@ -113,17 +116,64 @@ def test_an_address_is_not_fetched() -> None:
 
 
 def test_patterns() -> None:
-    assert sort("q q", "contracts/*.txt").context == Path("contracts/a.txt")
-    assert sort("q q", "contracts/**").context == [
-        Path("contracts/a.txt"),
-        Path("contracts/old/b.txt"),
-    ]
+    for pattern in ("contracts/*.txt", "contracts/**", "**/*.txt", "*/", "./*.log", "app.l?g"):
+        assert sort("q q", pattern).context == Pattern(pattern)
+        assert sort(pattern, "app.log", "what is it?").context == [
+            Pattern(pattern),
+            Path("app.log"),
+        ]
     with pytest.raises(DataError, match=r"no file matches \*\.csv"):
         sort("q q", "*.csv")
 
 
+def test_a_pattern_over_links_that_go_round_and_out_is_at_once_a_pattern_or_none(
+    here: Path,
+) -> None:
+    (here / "rootlink").symlink_to("/")
+    (here / "round").symlink_to(".")
+    (here / "contracts" / "self").symlink_to("self")
+    began = time.monotonic()
+    assert sort("q q", "**/*.py").context == Pattern("**/*.py")
+    for nothing in ("**/hostname*", "*/etc/*", "round/*/app.log"):
+        with pytest.raises(DataError, match="no file matches"):
+            sort("q q", nothing)
+    assert time.monotonic() - began < 30
+
+
+def test_a_pattern_that_takes_long_to_look_for_is_one(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matching, "_MOST_ENTRIES", 3)
+    assert sort("q q", "**/nowhere").context == Pattern("**/nowhere")
+    # What asks for something here alone does not look further.
+    assert sort("*who* is it?", "contracts/old").question == "*who* is it?"
+
+
+def test_what_ends_like_a_question_is_one_where_nothing_else_is(here: Path) -> None:
+    (here / "part1").write_text("one")
+    assert sort("part?", "app.log") == Asked("part?", Path("app.log"))
+    assert sort("part?", question="q").context == Pattern("part?")
+    assert sort("part?", "who is it?").context == Pattern("part?")
+    (here / "errors").mkdir()
+    assert sort("errors?", "app.log").question == "errors?"
+
+
+@pytest.mark.parametrize("word", ["[signed]", "who?*", "and/or?"])
+def test_a_question_that_looks_like_a_pattern_is_told_the_way(word: str) -> None:
+    with pytest.raises(DataError, match=r"no file matches .* \(--question takes"):
+        sort(word, "contracts")
+    assert sort("contracts", question=word).question == word
+
+
+@pytest.mark.parametrize("word", ["", " ", "\t"])
+def test_an_empty_argument_is_said(word: str) -> None:
+    for words in ((word, "app.log"), ("q q", "app.log", word), (word,)):
+        with pytest.raises(ConfigError, match="an argument is empty: is a variable"):
+            sort(*words)
+
+
 def test_the_same_path_twice_is_read_once() -> None:
-    assert sort("q q", "app.log", "app.log", "*.log").context == Path("app.log")
+    assert sort("q q", "app.log", "app.log").context == Path("app.log")
 
 
 def test_no_question_and_too_many() -> None:

@@ -62,7 +62,7 @@ def test_json_has_the_answers_fields(tmp_path: Path, runs: Path, data: Path) -> 
     model = replies(tmp_path, cell(code))
     done = abyme("ask", "n?", data, "--model", model, "--json", runs=runs)
     answer = json.loads(done.stdout)
-    assert answer["value"] == {"n": 42, "s": "\ud800"}
+    assert answer["value"] == {"n": 42, "s": "\ufffd"}  # JSON has no lone surrogates
     assert answer["status"] == "complete" and answer["cost"] == 0.0
     quote = answer["quotes"][0]
     assert (quote["document"], quote["line"], quote["verified"]) == ("notes.txt", 2, True)
@@ -149,11 +149,11 @@ def test_another_encoding_is_read_exactly_and_said(
         (["--model", "openai:gpt-5-mini"], "OPENAI_API_KEY"),
         (["--model", "scripted:/nosuch.json"], "nosuch.json"),
         (["--model", "m", "--base-url", "ftp://x"], "http"),
-        (["--model", "reader", "--max-turns", "0"], "max_turns must be above 0"),
-        (["--model", "reader", "--max-cost", "-1"], "max_cost must be above 0"),
-        (["--model", "reader", "--max-seconds", "nan"], "max_seconds must be above 0"),
-        (["--model", "reader", "--max-depth", "2"], "max_depth"),
-        (["--model", "reader", "--max-width", "x"], "max_width"),
+        (["--model", "reader", "--max-turns", "0"], "--max-turns must be above 0"),
+        (["--model", "reader", "--max-cost", "-1"], "--max-cost must be above 0"),
+        (["--model", "reader", "--max-seconds", "nan"], "--max-seconds must be above 0"),
+        (["--model", "reader", "--max-depth", "2"], "--max-depth can only be 1"),
+        (["--model", "reader", "--max-width", "x"], "--max-width must be a number"),
         (["--model", "reader", "--frobnicate"], "--frobnicate"),
     ],
 )
@@ -221,6 +221,7 @@ def test_an_endpoint_that_is_not_there(runs: Path, data: Path) -> None:
     )
     assert done.returncode == 1
     assert "127.0.0.1:9" in done.stderr and len(done.stderr.splitlines()) == 1
+    assert "is the server running?" in done.stderr and "--call-seconds" not in done.stderr
 
 
 def test_a_reply_cut_at_the_limit_is_said_to_the_model(runs: Path, data: Path) -> None:

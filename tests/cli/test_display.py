@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -29,25 +31,37 @@ def data(tmp_path: Path) -> Path:
 def model(tmp_path: Path) -> str:
     """Three turns with prose, output, a batch and an answer."""
     path = tmp_path / "replies.json"
-    first = "I look at the notes.\n\n" + cell("import time\nprint(context)\ntime.sleep(0.4)")
+    first = "I look at the notes.\n\n" + cell("print(context)")
     second = cell("print(llm_query_batched(['a?', 'b?', 'c?']))")
     last = cell("FINAL('it is 42', quotes=['beta says 42'])")
     path.write_text(json.dumps({"root": [first, second, last], "sub": {"?": "yes"}}))
     return f"scripted:{path}"
 
 
-def test_a_tree_that_moves_and_what_is_left_of_it(model: str, data: Path, runs: Path) -> None:
-    shown = on_terminal("ask", "which number?", data, "--model", model, runs=runs)
-    assert shown.code == 0
+def test_a_tree_that_moves_and_what_is_left_of_it(
+    tmp_path: Path, model: str, data: Path, runs: Path
+) -> None:
+    # The first cell waits until it has been seen to run, however slow the machine is.
+    seen = tmp_path / "seen"
+    script = Path(model.removeprefix("scripted:"))
+    wait = f"import os, time\\nwhile not os.path.exists('{seen}'): time.sleep(0.05)"
+    script.write_text(script.read_text().replace("print(context)", f"print(context)\\n{wait}"))
+
+    def watch(drawn: str, process: subprocess.Popen[bytes]) -> None:
+        if "cell 1 runs" in drawn and "> beta says 42" in drawn:
+            seen.touch()
+
+    shown = on_terminal("ask", "which number?", data, "--model", model, runs=runs, once=watch)
+    assert shown.code == 0 and seen.exists()
     screen = shown.screen
     assert re.search(r"turn 1 · cell 1 runs", screen)  # while it moved
     assert "├── I look at the notes." in screen and "> beta says 42" in screen
     left = [line for line in screen.split("\n") if line.startswith(("├── turn", "└── turn"))]
-    assert re.match(r"├── turn 1 · 1 cell · 0\.\d s  I look at the notes\.", left[0])
+    assert re.match(r"├── turn 1 · 1 cell · \d\.\d s  I look at the notes\.", left[0])
     assert re.match(r"├── turn 2 · 1 cell · 3 sub-calls · \d\.\d s", left[1])
     assert re.match(r"└── turn 3 · 1 cell · \d\.\d s", left[2])
     end = screen[screen.index(left[2]) :].split("\n")
-    assert end[1:4] == ["it is 42", "  notes.txt:2", "    beta says 42"]
+    assert end[1:4] == ["it is 42", "  ✓ notes.txt:2", "    beta says 42"]
     assert end[4].startswith("complete · 3 turns · 6 calls")
     assert end[5].startswith("run 2")  # too long for 80 columns, so on its own line
     assert max(len(line) for line in screen.split("\n") if model not in line) <= 80
@@ -94,8 +108,9 @@ def test_quiet_never_hides_an_error(tmp_path: Path, data: Path, runs: Path) -> N
     assert done.returncode == 2 and "does not exist" in done.stderr
 
 
-def test_ctrl_c_on_a_terminal_ends_in_a_second_with_cost_and_id(
-    tmp_path: Path, data: Path, runs: Path
+@pytest.mark.parametrize("signals", [1, 2])  # a wrapper may pass on what the terminal sent
+def test_ctrl_c_on_a_terminal_ends_in_a_second_with_draft_cost_and_id(
+    tmp_path: Path, data: Path, runs: Path, signals: int
 ) -> None:
     model = replies(tmp_path, cell("answer['content'] = 'a draft'"), cell("while True: pass"))
     pressed: list[float] = []
@@ -103,7 +118,8 @@ def test_ctrl_c_on_a_terminal_ends_in_a_second_with_cost_and_id(
     def press(drawn: str, process: subprocess.Popen[bytes]) -> None:
         if not pressed and "turn 2 · cell 1 runs" in drawn:
             pressed.append(time.monotonic())
-            process.send_signal(signal.SIGINT)
+            for _ in range(signals):
+                process.send_signal(signal.SIGINT)
 
     shown = on_terminal("ask", "which?", data, "--model", model, runs=runs, once=press)
     took = time.monotonic() - pressed[0]
@@ -113,6 +129,11 @@ def test_ctrl_c_on_a_terminal_ends_in_a_second_with_cost_and_id(
     assert re.search(r"run \d{8}-\d{6}-\w+", shown.screen)
     # One second is what is promised; a machine that is shared gets some more.
     assert took < 5
+
+
+def test_the_cursor_is_never_left_hidden(model: str, data: Path, runs: Path) -> None:
+    raw = on_terminal("ask", "which?", data, "--model", model, runs=runs).raw
+    assert raw.rfind("\x1b[?25l") < raw.find("\x1b[?25h") < raw.index("turn 1")
 
 
 class Lines(Plain):
@@ -140,3 +161,27 @@ def test_without_a_terminal_a_long_silence_is_broken() -> None:
     lines.take(CallsAsked("0", 1, 100))
     lines.take(CallStarted("0/1/a/0", "0", 1, "llm_query", "m"))
     assert "0 sub-calls done, 1 in flight, 99 waiting" in lines.later()
+
+
+def test_letters_that_the_terminal_cannot_show_make_it_a_plain_one(
+    model: str, data: Path, runs: Path
+) -> None:
+    words = ("ask", "which number?", data, "--model", model)
+    shown = on_terminal(*words, runs=runs, environment={"PYTHONIOENCODING": "ascii"})
+    assert shown.code == 0 and "\x1b" not in shown.raw and "it is 42" in shown.screen
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["ask", "--help"], ["doctor"]])
+def test_a_full_disk_is_said_in_one_line(words: list[str], runs: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "abyme", *words],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            env={**os.environ, "ABYME_RUNS": str(runs)},
+        )
+    assert done.returncode == 1
+    assert done.stderr == "abyme: cannot write to stdout: No space left on device\n"

@@ -26,15 +26,12 @@ KEY = "sk-secret-0123456789"
 
 
 def look(tmp_path: Path, user: str = "", check: bool = False, **environ: str) -> Report:
-    file = tmp_path / "user.toml"
+    base = {"ABYME_LOCAL_SERVERS": "", "ABYME_RUNS": str(tmp_path / "runs")}
     if user:
+        file = tmp_path / "user.toml"
         file.write_text(user)
         file.chmod(0o600)
-    base = {
-        "ABYME_LOCAL_SERVERS": "",
-        "ABYME_CONFIG": str(file),
-        "ABYME_RUNS": str(tmp_path / "runs"),
-    }
+        base["ABYME_CONFIG"] = str(file)
     return doctor.examine({**base, **environ}, tmp_path, check=check)
 
 
@@ -44,8 +41,9 @@ def said(report: Report, section: str, name: str) -> str:
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """One test starts a worker; the others need none."""
+def quick(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """One test starts a worker; the others need none. No file of the machine's user is read."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
     if "worker" not in request.node.name and "command" not in request.node.name:
         monkeypatch.setattr(diagnosis, "try_worker", lambda sandbox: Tried(0.1, ("seccomp",)))
 
@@ -57,7 +55,7 @@ def test_nothing_configured_is_well_and_says_what_to_do(tmp_path: Path) -> None:
     assert said(report, "model", "why").endswith("it is no language model")
     assert said(report, "model", "price") == "ok: free"
     assert said(report, "configuration", "files read") == "ok: none"
-    assert said(report, "configuration", "not there") == f"ok: {tmp_path}/user.toml"
+    assert said(report, "configuration", "not there") == f"ok: {tmp_path}/home/abyme/abyme.toml"
     assert said(report, "configuration", "OPENAI_API_KEY") == "ok: not set"
     assert said(report, "local servers", "looked at") == "ok: none: local_servers is empty"
     assert said(report, "sandbox", "layers") == "ok: seccomp"
@@ -95,8 +93,10 @@ def test_a_worker_that_does_not_start_is_a_problem(
 
 def test_values_are_shown_with_their_origin(tmp_path: Path) -> None:
     user = f'base_url = "http://us:{KEY}@h.example/v1"\napi_key = "{KEY}"\nexclude = ["a", "b"]\n'
-    (tmp_path / "abyme.toml").write_text('model = "m"\nprice = "1,2"\n[limits]\nmax_cost = 2')
-    report = look(tmp_path, user, ABYME_MAX_TOKENS="none", OPENAI_API_KEY=KEY)
+    limits = 'max_cost = 2\nmax_calls = "none"'
+    (tmp_path / "abyme.toml").write_text(f'model = "m"\n[limits]\n{limits}')
+    environ = {"ABYME_MAX_TOKENS": "none", "ABYME_PRICE": "1,2", "OPENAI_API_KEY": KEY}
+    report = look(tmp_path, user, **environ)  # type: ignore[arg-type]
     file = f"{tmp_path}/user.toml"
     for name, text in {
         "files read": f"./abyme.toml, {file}",
@@ -106,11 +106,14 @@ def test_values_are_shown_with_their_origin(tmp_path: Path) -> None:
         "base_url": f"http://h.example/v1 with a login ({file})",
         "api_key": f"set ({file})",
         "exclude": f"a, b ({file})",
-        "price": "$1 in, $2 out, for a million tokens (./abyme.toml)",
+        "price": "$1 in, $2 out, for a million tokens (ABYME_PRICE)",
         "local_servers": "none (ABYME_LOCAL_SERVERS)",
         "OPENAI_API_KEY": "set",
     }.items():
         assert said(report, "configuration", name) == f"ok: {text}"
+    assert said(report, "configuration", "max_calls") == (
+        'warning: ./abyme.toml asks for "none", more than your own 1000: not counted'
+    )
     assert said(report, "model", "model") == "ok: m at http://h.example/v1"
     assert said(report, "model", "why") == "ok: set by ./abyme.toml"
     assert said(report, "model", "key") == f"ok: api_key in {file} is sent"
@@ -132,6 +135,11 @@ def test_values_are_shown_with_their_origin(tmp_path: Path) -> None:
         (f'api_key = ["{KEY}"]', {}),
         (f'api_key = "{KEY}', {}),
         (f'api_key = "{KEY}"\nzzz = 1', {}),
+        (f'api_key_env = "{KEY}"', {}),
+        (f'model = "{KEY}"', {}),
+        (f"{KEY} = 1", {}),
+        (f"[limits]\n{KEY} = 1", {}),
+        (f"[{KEY}]\n[{KEY}]", {}),
         ("", {"OPENAI_API_KEY": KEY, "ABYME_MODEL": "gtp-5"}),
         ("", {"OPENAI_API_KEY": f"{KEY} x", "ABYME_MODEL": "gpt-5"}),
         ("", {"OPENAI_BASE_URL": f"http://{KEY}@127.0.0.1:9/v1"}),
@@ -152,10 +160,17 @@ def test_what_cannot_be_read_is_the_first_thing_to_put_right(tmp_path: Path) -> 
     assert not report.ready and report.next == [f"put this right: settings: {line}"]
 
 
+def test_a_file_that_is_named_and_not_there_is_a_problem(tmp_path: Path) -> None:
+    report = look(tmp_path, ABYME_CONFIG=str(tmp_path / "typo.toml"))
+    assert "there is no such file" in said(report, "configuration", "settings")
+    assert not report.ready
+
+
 def test_a_key_file_that_others_can_read_is_warned_of(tmp_path: Path) -> None:
     look(tmp_path, f'api_key = "{KEY}"')
-    (tmp_path / "user.toml").chmod(0o644)
-    report = look(tmp_path)
+    file = tmp_path / "user.toml"
+    file.chmod(0o644)
+    report = look(tmp_path, ABYME_CONFIG=str(file))
     assert "others can read it: chmod 600" in said(report, "configuration", "key")
     assert report.ready
 

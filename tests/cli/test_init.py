@@ -25,9 +25,9 @@ def uncommented(text: str) -> str:
 
 @pytest.mark.parametrize("user", [False, True])
 def test_as_written_it_sets_nothing(tmp_path: Path, user: bool) -> None:
-    environ = {"ABYME_CONFIG": str(tmp_path / "home" / "abyme.toml")}
-    init.run(environ, tmp_path, user=user)
-    loaded = load_settings(environ, tmp_path)
+    file = tmp_path / "home" / "abyme.toml"
+    init.run({"ABYME_CONFIG": str(file)}, tmp_path, user=user)
+    loaded = load_settings({}, tmp_path, file)
     assert len(loaded.files) == 1
     assert loaded.settings == Settings() and loaded.origins == {}
 
@@ -37,6 +37,7 @@ def test_every_setting_is_there_with_its_default(tmp_path: Path, user: bool) -> 
     text = uncommented(init.template(user=user))
     table = tomllib.loads(text)
     not_for_folders = {"base_url", "api_key", "api_key_env", "local_servers", "runs"}
+    not_for_folders |= {"price", "sub_price"}
     known = set(Settings.__struct_fields__)
     assert set(table) == (known if user else known - not_for_folders)
     assert list(table["limits"]) == list(Limits.__struct_fields__)

@@ -90,6 +90,36 @@ def test_thousands_are_listed_as_quickly_as_a_few(runs: Path) -> None:
     assert few < whole, "only what is shown is read"
 
 
+def test_damaged_runs_stand_in_the_list_and_do_not_stop_it(runs: Path) -> None:
+    run = made(runs, "q?")
+    journal = (runs / run / "journal.jsonl").read_bytes()
+    for number, at in enumerate((b"NaN", b"-1e300", b"Infinity", b"1e300")):
+        folder = runs / f"2020010{number + 1}-000000-aaaaaa"
+        folder.mkdir()
+        changed = re.sub(rb'"at":[^,]*', b'"at":' + at, journal, count=1)
+        (folder / "journal.jsonl").write_bytes(changed)
+    for name in ("20200105-000000-aaaaaa", "20200106-000000-aaaaaa"):
+        (runs / name).mkdir()
+    (runs / "20200105-000000-aaaaaa" / "journal.jsonl").touch()
+    os.mkfifo(runs / "20200106-000000-aaaaaa" / "journal.jsonl")
+    done = command(runs=runs)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert len(lines) == 7 and lines[0].startswith(run) and max(map(len, lines)) < 200
+    assert all(line.split()[1] == "unreadable" for line in lines[1:])
+    assert lines[1].endswith("it is not a regular file") and " empty: nothing was" in lines[2]
+    assert all("its first line: " in line for line in lines[3:])
+
+
+def test_what_is_no_folder_is_named(runs: Path) -> None:
+    runs.parent.mkdir(exist_ok=True)
+    runs.write_text("a file")
+    for arguments in ((), ("--json",)):
+        done = command(*arguments, runs=runs)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"{runs} is no folder" in done.stderr and done.stderr.count("\n") == 1
+
+
 def test_ages() -> None:
     seconds = {-5: "0 s", 59.9: "59 s", 60: "1 min", 7_300: "2 h", 90_000: "1 d", 4e7: "462 d"}
     assert {age: age_text(age) for age in seconds} == {a: f"{t} ago" for a, t in seconds.items()}

@@ -22,7 +22,8 @@ from rich.cells import cell_len
 from abyme import Limits
 from abyme.cli.show import show, show_json
 from abyme.errors import JournalError, ModelError
-from support.runs import ask, cell
+from abyme.journal.format import line_hash
+from support.runs import ask, cell, scripted_rlm
 
 HOSTILE = "\x1b[31mred\x07 [bold]x[/bold] [link=http://x]y[/link] \u202egpj\u2066 a\rb"
 STYLE = re.compile(r"\x1b\[[0-9;]*m")
@@ -222,12 +223,95 @@ def test_a_journal_cut_anywhere_is_shown_as_far_as_it_goes(told: Path, tmp_path:
     (cut / "blobs").symlink_to(told / "blobs")
     for number in range(0, len(lines), 7):
         (cut / "journal.jsonl").write_bytes(b"".join(lines[:number]) + lines[number][:30])
+        os.utime(cut / "journal.jsonl", (1e9, 1e9))
         text = "\n".join(shown(cut))
-        assert "The journal ends here" in text and "the run is still going, or was killed" in text
+        assert "The journal ends here" in text and "the run was killed" in text
         assert ("── turn 1" in text) == any(b'"0/turn1"' in line for line in lines[:number])
     started = next(n for n, line in enumerate(lines) if b'"CellStarted"' in line)
     (cut / "journal.jsonl").write_bytes(b"".join(lines[: started + 4]))
+    os.utime(cut / "journal.jsonl", (1e9, 1e9))
     has("\n".join(shown(cut, width=80)), "cell 1", "it never ended", "no reply is recorded")
+
+
+def test_a_run_that_goes_on_is_shown_as_such(runs: Path) -> None:
+    seen: list[str] = []
+    full: list[str] = []
+
+    def sub(request: Any) -> str:
+        if request.messages[-1].text == "q19":
+            (folder,) = runs.iterdir()
+            seen.extend(shown(folder))
+            full.extend(shown(folder, turn=1, width=80))
+        return "yes"
+
+    def root(request: Any) -> str:
+        (folder,) = runs.iterdir()
+        seen.extend(shown(folder))
+        return cell("r = llm_query_batched([f'q{i}' for i in range(20)])\nFINAL(len(r))")
+
+    scripted_rlm(runs, root, sub).completion("what is it?", "some text")
+    text = "\n".join(seen)
+    has(text, "── turn 1", "  in flight", "── no answer yet", "The run is still going.")
+    has(text, "cell 1 · it is running", "llm_query", "20 calls", " in flight)", "→ in flight")
+    has("\n".join(bare(full)), "cell 1 · it is running", "in flight")
+    for gone in ("no reply is recorded", "was killed", "it never ended"):
+        assert gone not in text
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (rb'"at":[0-9.]+', b'"at":NaN'),
+        (rb'"at":[0-9.]+', b'"at":1e300'),
+        (rb'"at":[0-9.]+', b'"at":[]'),
+        (rb'"documents":\d+,"bytes":\d+', b'"documents":1,"bytes":' + b"9" * 400),
+        (rb'"question":"[^"]*"', b'"question":' + b"[" * 100_000),
+    ],
+)
+def test_damage_is_one_line(told: Path, tmp_path: Path, old: bytes, new: bytes) -> None:
+    whole = (told / "journal.jsonl").read_bytes()
+    changed = re.sub(old, new, whole, count=1)
+    assert changed != whole
+    lines = changed.splitlines()
+    for number in range(1, len(lines)):  # the chain holds, and only the value is odd
+        named = f'"prev":"{line_hash(lines[number - 1])}"'.encode()
+        lines[number] = re.sub(rb'"prev":"\w+"', named, lines[number], count=1)
+    folder = tmp_path / "20260101-000000-abcdef"
+    folder.mkdir()
+    (folder / "blobs").symlink_to(told / "blobs")
+    (folder / "journal.jsonl").write_bytes(b"\n".join(lines) + b"\n")
+    done = command("show", folder.name, runs=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1 and "journal.jsonl" in done.stderr
+    assert "a fault of its own" not in done.stderr and "does not follow" not in done.stderr
+
+
+def test_a_pipe_for_a_journal_is_one_line(tmp_path: Path) -> None:
+    folder = tmp_path / "20260101-000000-abcdef"
+    folder.mkdir()
+    os.mkfifo(folder / "journal.jsonl")
+    done = command("show", folder.name, runs=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1 and "it is not a regular file" in done.stderr
+
+
+def test_long_lines_hang_and_a_count_never_stands_for_one(told: Path, runs: Path) -> None:
+    rows = bare(shown(told, width=40))
+    head = rows[: next(n for n, row in enumerate(rows) if row.startswith("model: "))]
+    assert len(head) > 1 and all(row.startswith(" " * 10) for row in head[1:])
+    closing = rows[next(n for n, row in enumerate(rows) if row.startswith("complete · ")) :]
+    assert len(closing) > 1 and all(row.startswith("  ") for row in closing[1:])
+    words = " ".join(" ".join(closing).split())
+    assert told.name in words and re.search(r"\d MB peak · [\d.]+ s CPU$", words)
+
+    def fails_often(request: Any) -> str:
+        if int(request.messages[-1].text[1:]) in range(5, 16):
+            raise ModelError("no")
+        return "yes"
+
+    code = cell("r = llm_query_batched([f'q{i}' for i in range(20)])\nFINAL(len(r))")
+    text = "\n".join(shown(runs / ask(runs, [code], sub=fails_often).run))
+    assert "more" not in text and text.count("✗") == 11 and "“q16”" in text
 
 
 def test_many_calls_take_few_lines(runs: Path) -> None:

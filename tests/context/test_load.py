@@ -21,7 +21,10 @@ from hypothesis import strategies as st
 
 from abyme.context.documents import Data, Document, shown
 from abyme.context.load import load
+from abyme.context.matching import Pattern
 from abyme.errors import DataError
+from abyme.journal.format import DATA
+from abyme.journal.writer import Journal
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()) | st.sampled_from("\0\r\n\t\ud800\udfff"))
 EXACT = settings(deadline=None, suppress_health_check=list(HealthCheck))
@@ -284,8 +287,8 @@ def test_links_are_followed_only_to_files_that_would_be_read_anyway(
     for name, target in links.items():
         (files / name).symlink_to(target)
     data = loaded(files, tmp_path)
-    assert texts(data) == {"inside": "real", "real.txt": "real"}
-    assert data.skipped == {"hidden": 1, "symbolic link": 5}
+    assert texts(data) == {"real.txt": "real"}
+    assert data.skipped == {"hidden": 1, "symbolic link": 5, "named twice": 1}
 
 
 def test_links_that_are_named_are_followed(tmp_path: Path, files: Path) -> None:
@@ -298,10 +301,67 @@ def test_the_folder_of_the_run_is_no_data(tmp_path: Path, files: Path) -> None:
     run = files / "runs" / "now"
     run.mkdir(parents=True)
     (run / "journal.jsonl").write_text("{}")
+    (run / "blobs").mkdir()
     (files / "a.txt").write_text("a")
     data = load([files, "more"], folder=run / "data")
     assert list(texts(data)) == ["a.txt", "text-0002"]
-    assert data.skipped == {"this run's own folder": 1}
+    assert data.skipped == {"run of abyme": 1}
+
+
+def test_runs_kept_in_the_data_are_no_data(tmp_path: Path, files: Path) -> None:
+    for run in ("old", "older"):
+        Journal(files / "runs", run)
+        (files / "runs" / run / DATA).mkdir()
+        (files / "runs" / run / DATA / "000001.txt").write_text("piped in then")
+    (files / "link").symlink_to(f"runs/old/{DATA}/000001.txt")
+    (files / "journal.jsonl").write_text("a journal of somebody else's")
+    data = loaded(files, tmp_path)
+    assert list(texts(data)) == ["journal.jsonl"]
+    assert data.skipped == {"run of abyme": 2, "symbolic link": 1}
+    with pytest.raises(DataError, match="left out: 2 run of abyme"):
+        loaded(files / "runs", tmp_path)
+    # What is named itself is what is asked about.
+    assert "piped in then" in texts(loaded(files / "runs" / "old", tmp_path)).values()
+
+
+# The same file through several names
+
+
+def test_a_file_that_is_named_twice_is_loaded_once(tmp_path: Path, files: Path) -> None:
+    (files / "a.txt").write_text("a")
+    (files / "sub").mkdir()
+    (files / "sub" / "b.txt").write_text("b")
+    (files / "link").symlink_to("a.txt")
+    (tmp_path / "again").symlink_to("files")
+    a, b = files / "a.txt", files / "sub" / "b.txt"
+
+    def names(*pieces: Path | Pattern) -> tuple[list[str], int]:
+        data = loaded(list(pieces), tmp_path)
+        return [document.name for document in data.documents], data.skipped["named twice"]
+
+    assert names(a, Path(f"{files}/sub/../a.txt"), files / "link") == (["a.txt"], 2)
+    assert names(files, a) == (["sub/b.txt", "a.txt"], 2)  # and the link in the folder
+    assert names(b, files / "sub") == (["b.txt"], 1)
+    assert names(files, tmp_path / "again", files / "sub") == (["a.txt", "sub/b.txt"], 5)
+    assert names(Pattern(f"{files}/*.txt"), Pattern(f"{files}/a*")) == (["a.txt"], 1)
+
+
+def test_a_file_that_is_named_is_an_error_where_its_folder_leaves_it_out(
+    tmp_path: Path, files: Path
+) -> None:
+    (files / "a.txt").write_text("a")
+    (files / "b.bin").write_bytes(bytes(300))
+    assert "b.bin is binary data" in refusal([files, files / "b.bin"], tmp_path)
+
+
+def test_hard_links_of_a_folder_and_names_of_a_dict_stay(tmp_path: Path, files: Path) -> None:
+    (files / "a.txt").write_text("a")
+    (files / "b.txt").hardlink_to(files / "a.txt")
+    assert list(texts(loaded(files, tmp_path))) == ["a.txt", "b.txt"]
+    assert list(texts(loaded([files, "more"], tmp_path))) == ["a.txt", "b.txt", "text-0002"]
+    assert list(texts(loaded([files / "a.txt", files], tmp_path))) == ["a.txt"]
+    either = {"x": files / "a.txt", "y": files / "a.txt"}
+    assert texts(loaded(either, tmp_path)) == {"x": "a", "y": "a"}
 
 
 def test_empty_texts_of_a_list_are_left_out(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from abyme.context import spool
 from abyme.context.documents import Data, Document
 from abyme.context.load import load
 from abyme.errors import DataError
@@ -162,6 +163,30 @@ def test_a_full_disk_is_said(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list((tmp_path / "run" / "data").iterdir()) == []
+
+
+def test_a_stream_stops_before_the_disk_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "_CHECKED_EVERY", 4 << 20)
+    assert loaded(io.BytesIO(b"x" * (9 << 20)), tmp_path / "room").bytes == 9 << 20
+    monkeypatch.setattr(spool, "_LEFT_FREE", 1 << 60)
+    monkeypatch.setattr(spool, "_LEFT_PART", 1.0)  # more than any disk with a file on it has free
+
+    class Endless:
+        given = 0
+
+        def read(self, size: int) -> bytes:
+            self.given += size
+            return b"y\n" * (size // 2)
+
+    stream = Endless()
+    with pytest.raises(DataError, match=r"nearly full after 4 MB of data: .*head -c 1G.*--runs"):
+        loaded(stream, tmp_path)
+    assert stream.given == 4 << 20
+    assert list((tmp_path / "run" / "data").iterdir()) == []
+    # What is small is taken whatever is free.
+    assert loaded(io.BytesIO(b"small"), tmp_path).bytes == 5
 
 
 def test_a_large_stream_is_never_whole_in_memory(tmp_path: Path) -> None:

@@ -44,7 +44,9 @@ def make_finder(tmp_path: Path) -> MakeFinder:
             record = {"name": name, "bytes": len(data), "encoding": encoding, "bom": len(bom)}
             records.append(record | {"errors": "surrogateescape"})
         kind = "text" if len(texts) == 1 else "documents"
-        return Finder(Store(kind, records, lambda at: os.open(paths[at], os.O_RDONLY), limit))
+        return Finder(
+            Store(kind, records, lambda at, count: [os.open(paths[at], os.O_RDONLY)], limit)
+        )
 
     return make
 
@@ -137,6 +139,25 @@ def test_terms_of_a_question() -> None:
     assert [term.word for term in terms_of("to be or not to be")] == ["to", "be", "or", "not"]
     assert len(terms_of(" ".join(f"word{n}" for n in range(100)))) <= 24
     assert terms_of(" \n") == []
+
+
+def test_words_joined_by_a_bar_count_as_one(make_finder: MakeFinder) -> None:
+    finder = make_finder({"a": prose(50_000) + "It deletes folders.\n" + prose(50_000, 2)})
+    found = finder.search("erase|remove|delete folder|directory|")
+    assert "It deletes folders." in found[0].text
+    assert list(found.terms) == ["erase|remove|delete", "folder|directory"]
+    assert found.terms["erase|remove|delete"] == 1
+    assert finder.search("erase|remove") == []
+
+
+def test_headlines_and_names_of_documents_count(make_finder: MakeFinder) -> None:
+    body = "The kettle stands on a shelf.\n"
+    headings = ("# The kettle\n", "kettle::\n", "def kettle():\n", "The kettle\n==========\n")
+    for heading in headings:
+        texts = {"a": prose(9_000) + body, "b": prose(9_000) + heading, "c": prose(9_000) + body}
+        assert make_finder(texts).search("kettle")[0].document == "b"
+    named = {"x.txt": body * 3, "kettle.txt": body * 3, "y.txt": body * 3, "z.txt": ""}
+    assert make_finder(named).search("kettle shelf")[0].document == "kettle.txt"
 
 
 def test_passages_do_not_overlap_and_come_best_first(make_finder: MakeFinder) -> None:

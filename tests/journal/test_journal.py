@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import stat
+import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +18,7 @@ from hypothesis import strategies as st
 from abyme import RLM
 from abyme.errors import JournalError
 from abyme.events import HostAnswered, MessageAdded, NodeStarted, OutputAdded
+from abyme.journal.format import FIRST_PREV
 from abyme.journal.reader import find_run, read
 from abyme.journal.writer import Journal
 from support.runs import ask, cell, events_of
@@ -124,6 +128,105 @@ def test_runs_are_found_by_id_beginning_or_folder(runs: Path) -> None:
     for wrong in ("nosuch", "", "*", "../x"):
         with pytest.raises(JournalError, match="there is no run"):
             find_run(runs, wrong)
+
+
+def test_the_newest_are_named_by_their_time(runs: Path) -> None:
+    for name in ("20260102-000000-aaaaaa", "20260101-000000-ffffff", "zzz", "2026 backup"):
+        written(runs, "one").rename(runs / name)
+    for name, at in (("20260102-000000-aaaaaa", 1e9), ("zzz", 2e9), ("2026 backup", 2e9)):
+        os.utime(runs / name / "journal.jsonl", (at, at))
+    ids = "20260102-000000-aaaaaa, 20260101-000000-ffffff"
+    with pytest.raises(JournalError, match=f"the newest are {ids}, (zzz|2026 backup)$"):
+        find_run(runs, "nosuch")
+    with pytest.raises(JournalError, match=rf"may be 3 runs \({ids}, 2026 backup\)"):
+        find_run(runs, "2026")
+    with pytest.raises(JournalError, match=r"journal\.jsonl is no folder"):
+        find_run(runs / "zzz" / "journal.jsonl", "x")
+
+
+def damaged(at: str = "1.0", event: str = "", **fields: Any) -> bytes:
+    """A first line with these fields."""
+    event = event or json.dumps({"event": "HostAnswered", "key": "k", "value": 1, **fields})[1:-1]
+    return f'{{"seq":0,"at":{at},"prev":"{FIRST_PREV}",{event}}}\n'.encode()
+
+
+NESTED = '"event":"HostAnswered","key":"k","value":' + "[" * 900 + "]" * 900
+ENDS = b'{"seq":1}\n'
+
+
+@pytest.mark.parametrize(
+    "journal",
+    [
+        *(damaged(at) for at in ("NaN", "-1e300", "1e300", "Infinity", '"x"', "null", "1" * 400)),
+        damaged(event=NESTED),
+        b"[" * 100_000 + b"\n" + ENDS,
+        b'{"a":' * 100_000 + b"\n" + ENDS,
+        damaged(value={"$blob": "0" * 64}),
+        damaged(value={"$blob": ["x"]}),
+        damaged(event='"event":["x"]'),
+        damaged(event='"event":"RunStarted","format":"x"'),
+        damaged(event='"event":"RunStarted","format":' + "9" * 400),
+    ],
+)
+def test_what_no_run_would_write_is_one_error(runs: Path, journal: bytes) -> None:
+    folder = written(runs, "one")
+    (folder / "journal.jsonl").write_bytes(journal)
+    with pytest.raises(JournalError) as raised:
+        list(read(folder))
+    assert "\n" not in str(raised.value)
+
+
+def test_a_journal_or_blob_that_is_no_file_is_not_waited_for(runs: Path) -> None:
+    folder = written(runs, "x" * 5000)
+    blob = next(path for path in (folder / "blobs").rglob("*") if path.is_file())
+    for path in (blob, folder / "journal.jsonl"):
+        path.unlink()
+        os.mkfifo(path)
+        with pytest.raises(JournalError, match="it is not a regular file"):
+            list(read(folder))
+    assert find_run(runs, "r") == folder, "found, so that it is said what is the matter"
+
+
+def test_a_blob_that_is_no_text_is_an_error(runs: Path) -> None:
+    folder = written(runs, "one")
+    raw = b"\xff" * 3
+    digest = hashlib.sha256(raw).hexdigest()
+    (folder / "blobs" / digest[:2]).mkdir()
+    (folder / "blobs" / digest[:2] / digest).write_bytes(raw)
+    (folder / "journal.jsonl").write_bytes(damaged(value={"$blob": digest}))
+    with pytest.raises(JournalError, match="is no UTF-8"):
+        list(read(folder))
+
+
+def test_a_journal_is_never_in_memory_as_a_whole(runs: Path) -> None:
+    folder = written(runs, *["x" * 1_900] * 2_000)
+    whole = (folder / "journal.jsonl").stat().st_size
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in read(folder)) == 2_000
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < whole / 10
+
+
+def test_a_line_that_its_writer_is_still_writing_is_passed_over(runs: Path) -> None:
+    folder = written(runs, "one", "two", "three")
+    path = folder / "journal.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0] + lines[1][:20])
+    records = read(folder)
+    assert next(records).seq == 0
+    with path.open("ab") as file:
+        file.write(lines[1][20:] + lines[2])
+    assert list(records) == []
+
+
+def test_a_line_without_end_is_refused(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = written(runs, "one", "two" * 500)
+    monkeypatch.setattr("abyme.journal.reader._LONGEST_LINE", 1_000)
+    with pytest.raises(JournalError, match="has a line of over 1,000 bytes"):
+        list(read(folder))
 
 
 def test_a_folder_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -> None:

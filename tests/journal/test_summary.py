@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,14 @@ from hypothesis import strategies as st
 from abyme import Answer, Limits
 from abyme.errors import JournalError, ModelError
 from abyme.journal import summary as summaries
-from abyme.journal.summary import RunSummary, list_runs, newest_run, run_folders, summarise
+from abyme.journal.summary import (
+    RunSummary,
+    is_going,
+    list_runs,
+    newest_run,
+    run_folders,
+    summarise,
+)
 from support.runs import ask, cell, scripted_rlm
 
 
@@ -129,10 +137,12 @@ def test_what_is_no_run_and_what_cannot_be_read(runs: Path) -> None:
     problems = [problem for _, problem in found.values()]
     assert "format is 99" in problems[0] and "empty" in problems[1]
     assert "No such file" in problems[2]
+    assert problems[1] == "empty: nothing was written to its journal"
     assert newest_run(runs).name == answer.run
     file = runs / "notes" / "file"
     file.write_text("")
-    assert run_folders(file) == []
+    with pytest.raises(JournalError, match=r"file is no folder: .* --runs or ABYME_RUNS"):
+        run_folders(file)
 
 
 def test_newest_first_also_within_a_second_and_under_other_names(runs: Path) -> None:
@@ -141,6 +151,58 @@ def test_newest_first_also_within_a_second_and_under_other_names(runs: Path) -> 
     (runs / made[3]).rename(runs / "kept")
     aged(runs / "kept", 7 * 86_400)
     assert [folder.name for folder in run_folders(runs)] == [*made[2::-1], "kept"]
+
+
+def test_what_the_first_and_the_last_line_say_must_be_possible(runs: Path) -> None:
+    folder = runs / ask(runs, [cell("FINAL(1)")]).run
+    path = folder / "journal.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    for at in ("NaN", "Infinity", "-1e300", "1e300", "-1", "1" * 400, '"1"', "null", "[]"):
+        first = re.sub(rb'"at":[^,]*', b'"at":' + at.encode(), lines[0])
+        path.write_bytes(b"".join([first, *lines[1:]]))
+        found = summarise(folder)
+        assert found.status == "unreadable" and found.problem.startswith("its first line: "), at
+        assert found.started == 0.0
+    for seconds in ("NaN", "1e300", "-1"):
+        last = re.sub(rb'"seconds":[^,]*', b'"seconds":' + seconds.encode(), lines[-1])
+        path.write_bytes(b"".join([*lines[:-1], last]))
+        found = summarise(folder)
+        assert found.status == "unreadable" and found.problem.startswith("its last line: ")
+    for end in (b"[" * 100_000, b'{"at":' * 100_000, b'{"at":NaN}', b'{"at":1e999}', b"[1]"):
+        path.write_bytes(lines[0] + end + b"\n")
+        found = summarise(aged(folder))
+        assert (found.status, found.seconds) == ("unfinished", None)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_file_is_not_waited_for(runs: Path, make: Callable[[Path], None]) -> None:
+    folder = runs / "20260101-000000-abcdef"
+    folder.mkdir(parents=True)
+    make(folder / "journal.jsonl")
+    found = summarise(folder)
+    assert (found.status, found.problem) == ("unreadable", "it is not a regular file")
+    assert [item.run for item in list_runs(runs)] == [folder.name]
+    with pytest.raises(JournalError, match=r"no run in .* can be read: `abyme runs` says why"):
+        newest_run(runs)
+
+
+def test_the_newest_run_is_one_that_could_be_written(runs: Path) -> None:
+    run = ask(runs, [cell("FINAL(1)")]).run
+    for number, journal in enumerate((b"", b'{"seq":0,"at":17', b"[[[[")):
+        folder = runs / f"20990101-00000{number}-abcdef"
+        folder.mkdir()
+        (folder / "journal.jsonl").write_bytes(journal)
+    assert newest_run(runs).name == run
+
+
+def test_going_is_what_was_just_written_or_is_held_open(runs: Path) -> None:
+    folder = runs / ask(runs, [cell("FINAL(1)")]).run
+    assert not is_going(folder)
+    cut(folder, -1)
+    assert is_going(folder)
+    assert not is_going(aged(folder))
+    with (folder / "journal.jsonl").open("ab"):
+        assert is_going(folder)
 
 
 def test_only_those_asked_for_are_read(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

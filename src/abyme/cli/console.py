@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import sys
-from typing import IO
+from typing import TextIO
 
 from abyme.display import printable
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_DRAWN = "·└⠋✓"
 
 
 class OutputError(Exception):
@@ -27,12 +31,15 @@ def say(line: str) -> None:
 
 
 def put(text: str) -> None:
-    """Text on stdout as UTF-8; a lone surrogate as its escape, which JSON can read too.
+    """Text on stdout as UTF-8; a lone surrogate, which no UTF-8 and no JSON can hold, as U+FFFD.
 
     Raises :class:`BrokenPipeError` where the reader has left, :class:`OutputError` where stdout
     cannot be written otherwise.
     """
-    raw = text.encode("utf-8", "backslashreplace")
+    try:
+        raw = text.encode()
+    except UnicodeEncodeError:
+        raw = _SURROGATE.sub("\ufffd", text).encode()
     try:
         sys.stdout.buffer.write(raw if raw.endswith(b"\n") else raw + b"\n")
         sys.stdout.buffer.flush()
@@ -52,16 +59,22 @@ def put_data(text: str) -> None:
     put(printable(text) if is_terminal(sys.stdout) else text)
 
 
-def is_terminal(stream: IO[str] | None) -> bool:
+def is_terminal(stream: TextIO | None) -> bool:
     """Whether somebody is looking at ``stream``."""
     with contextlib.suppress(ValueError):  # closed
         return stream is not None and stream.isatty()
     return False
 
 
-def is_lively(stream: IO[str] | None) -> bool:
-    """Whether ``stream`` is a terminal on which lines can be drawn again."""
-    return is_terminal(stream) and os.environ.get("TERM", "dumb") not in ("dumb", "unknown", "")
+def is_lively(stream: TextIO | None) -> bool:
+    """Whether ``stream`` is a terminal on which lines, in any letters, can be drawn again."""
+    if stream is None or not is_terminal(stream):
+        return False
+    try:
+        _DRAWN.encode(stream.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):  # as escapes they would be wider than measured
+        return False
+    return os.environ.get("TERM", "dumb") not in ("dumb", "unknown", "")
 
 
 def width() -> int | None:

@@ -19,7 +19,8 @@ _FOLDER_HEAD = """\
 # Settings of abyme for whoever asks in this folder. As written, this file changes nothing:
 # take the # off a line to set what it says. Flags and the variables ABYME_… go before this
 # file, and this file goes before the user's own, which `abyme init --user` writes; only there
-# may addresses, keys and the folder for runs be set.
+# may addresses, keys, prices and the folder for runs be set. Limits count here where they are
+# lower than the user's own.
 """
 _USER_HEAD = """\
 # Your settings of abyme. As written, this file changes nothing: take the # off a line to set
@@ -30,6 +31,8 @@ _USER_HEAD = """\
 _MODEL: dict[str, tuple[Any, str]] = {
     "model": ("", 'drives the REPL: "openai:NAME", "NAME" with a base_url, "reader"'),
     "sub_model": ("", "answers llm_query; the same model where not set"),
+}
+_PRICES: dict[str, tuple[Any, str]] = {
     "price": ("", 'of model, where it is not known: "IN,OUT", US dollars for a million tokens'),
     "sub_price": ("", "the same of sub_model"),
 }
@@ -86,12 +89,12 @@ def template(*, user: bool) -> str:
 
 def _lines(user: bool) -> Iterator[str]:
     yield _USER_HEAD if user else _FOLDER_HEAD
-    for rows in (_MODEL, *([_USER] if user else []), _DATA):
+    for rows in ({**_MODEL, **_PRICES}, _USER, _DATA) if user else (_MODEL, _DATA):
         for key, (value, about) in rows.items():
             yield f"# {about}"
             yield f"#{key} = {json.dumps(value)}"
         yield ""
-    yield f'# What one run may spend; "{NO_LIMIT}" is no limit.'
+    yield f'# What one run may spend. "{NO_LIMIT}" is no limit: of calls, tokens, cost or seconds.'
     yield "[limits]"
     defaults = Limits()
     for key in Limits.__struct_fields__:

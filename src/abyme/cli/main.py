@@ -6,6 +6,7 @@ interrupted.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from abyme.version import __version__
 
 FAILED = 1
 USAGE = 2
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)
 
 _LIMITS = {
     "max-cost": ("$", "US dollars; 5."),
@@ -54,12 +56,15 @@ def run() -> None:
     except click.ClickException as error:
         say(f"abyme: {_usage(error.format_message())}")
         sys.exit(USAGE)
-    except (BrokenPipeError, OutputError) as error:
-        # The reader of our output left (`| head`), which is its right; or the disk is full.
-        if isinstance(error, OutputError):
-            say(f"abyme: {error}; `abyme show` has the answer")
+    except BrokenPipeError:  # the reader of our output left (`| head`), which is its right
+        os._exit(FAILED)
+    except OutputError as error:
+        say(f"abyme: {error}" + ("; `abyme show` has the answer" * (sys.argv[1:2] == ["ask"])))
         os._exit(FAILED)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in UNWRITABLE:  # click's own echo of help
+            say(f"abyme: cannot write to stdout: {error.strerror}")
+            os._exit(FAILED)
         if os.environ.get("ABYME_TRACEBACK"):
             raise
         say(
@@ -74,6 +79,8 @@ def _usage(message: str) -> str:
     message = message.strip().rstrip(".")
     if message.startswith("No such command"):
         return f"{message}: to ask something, abyme ask QUESTION PATHS…; else see `abyme --help`"
+    if message.startswith("No such option") and sys.argv[1:2] == ["ask"]:
+        message += " (what begins with a dash and is no option comes after --)"
     command = f"{sys.argv[1]} " if sys.argv[1:] and sys.argv[1] in app.commands else ""
     return f"{message}; see `abyme {command}--help`"
 
@@ -162,7 +169,7 @@ def ask(
     """Answer a question from files, folders or standard input.
 
     An argument that exists is data; the one that does not is the question. The answer goes to
-    stdout, all else to stderr. Limits that are not wanted are given as "none".
+    stdout, all else to stderr. "none" is no limit: of calls, tokens, cost or seconds.
 
     \b
     abyme ask "Which contracts renew by themselves?" contracts/
@@ -291,6 +298,6 @@ def completion(shell: str) -> None:
 def _where(named: str | None) -> Path:
     """The folder of runs: the option, else what is configured."""
     from abyme.config import runs_folder
-    from abyme.settings import load_settings
+    from abyme.settings import configured_runs
 
-    return runs_folder(named or load_settings(os.environ, Path()).settings.runs or None)
+    return runs_folder(named or configured_runs(os.environ) or None)

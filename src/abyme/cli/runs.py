@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from abyme.cli.text import columns, cost_text, fitting, plural, printable
 from abyme.config import runs_folder
 from abyme.errors import AbymeError
 from abyme.journal.summary import RunSummary, list_runs, run_folders
+from abyme.settings import configured_runs
 
 _COMPLETED = 50
 _WIDE = 110
@@ -60,7 +62,8 @@ def show_runs_json(runs: Path, write: Write, *, limit: int | None = None) -> Non
 def complete_run(incomplete: str) -> list[str]:
     """Ids of the newest runs that begin with ``incomplete``, for a shell. Never raises."""
     try:
-        names = (folder.name for folder in run_folders(runs_folder(None)))
+        where = runs_folder(configured_runs(os.environ) or None)
+        names = (folder.name for folder in run_folders(where))
         return list(itertools.islice((n for n in names if n.startswith(incomplete)), _COMPLETED))
     except (AbymeError, OSError):
         return []

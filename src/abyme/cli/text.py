@@ -22,8 +22,7 @@ def closing_line(answer: Answer) -> str:
 def quote_lines(answer: Answer) -> Iterator[str]:
     """Where each quote stands, and its beginning where the answer does not hold it."""
     for quote in answer.quotes:
-        checked = "" if quote.verified else " (not verified)"
-        yield f"  {quote_place(quote)}{checked}"
+        yield f"  {'✓' if quote.verified else '✗ not verified:'} {quote_place(quote)}"
         yield from (f"    {line}" for line in quote_rows(quote, answer))
 
 

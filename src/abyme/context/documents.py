@@ -96,9 +96,10 @@ class Document(msgspec.Struct, frozen=True):
             descriptor = os.open(self.path, _FLAGS)
         except OSError as error:
             raise self._unreadable(error) from error
-        if not self._same(os.fstat(descriptor)):
+        found = os.fstat(descriptor)
+        if not self._same(found):
             os.close(descriptor)
-            raise self._changed()
+            raise self._changed(found)
         return descriptor
 
     def check(self) -> None:
@@ -108,7 +109,7 @@ class Document(msgspec.Struct, frozen=True):
         except OSError as error:
             raise self._unreadable(error) from error
         if not self._same(found):
-            raise self._changed()
+            raise self._changed(found)
 
     def read(self, start: int, length: int) -> _Raw:
         """``length`` bytes from byte ``start`` on; fewer only where the document ends before.
@@ -130,8 +131,8 @@ class Document(msgspec.Struct, frozen=True):
         try:
             for start in range(0, self.bytes, size):
                 yield self._pread(descriptor, start, min(size, self.bytes - start))
-            if not self._same(os.fstat(descriptor)):
-                raise self._changed()
+            if not self._same(found := os.fstat(descriptor)):
+                raise self._changed(found)
         finally:
             os.close(descriptor)
         self.check()  # the path may name another file by now
@@ -158,8 +159,14 @@ class Document(msgspec.Struct, frozen=True):
             self.inode,
         )
 
-    def _changed(self) -> DataChanged:
-        return DataChanged(f"{shown(self.name)} changed while the run was using it; run it again")
+    def _changed(self, found: os.stat_result | None = None) -> DataChanged:
+        what = f"{shown(self.name)} changed while the run was using it; run it again"
+        if found is not None and found.st_ino == self.inode and found.st_size > self.bytes:
+            what += (  # a log that is written to would end the next run too
+                ", or pipe in what there is of a file that grows: "
+                f"tail -n 1000000 {shown(self.name)} | abyme ask …"
+            )
+        return DataChanged(what)
 
     def _unreadable(self, error: OSError) -> DataError:
         if error.errno in (errno.EMFILE, errno.ENFILE):

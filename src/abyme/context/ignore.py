@@ -7,23 +7,21 @@ of its own alone.
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import stat
+from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from abyme.context.documents import shown
 from abyme.context.patterns import FOLDER, translate
-
-_log = logging.getLogger("abyme")
 
 _FILE = ".gitignore"
 _MOST_BYTES = 1 << 20
 """Of an ignore file: what comes after is not read."""
 _MOST_WILDCARDS = 1_000
 """Patterns of a file, plain names and ``*.ending`` not counted: those after them are left out."""
+BEYOND = f"ignore patterns beyond {_MOST_WILDCARDS:,}"
 _LONGEST = 1_000
 """Characters of a pattern."""
 # A link is not followed (git does not either), a FIFO not waited for.
@@ -42,7 +40,7 @@ class Rules:
         paths: list[tuple[int, str]] = []
         for line in lines:
             self._add(line, names, paths)
-        self.complete = len(names) + len(paths) <= _MOST_WILDCARDS
+        self.beyond = max(0, len(names) + len(paths) - _MOST_WILDCARDS)
         self._names = _Alternatives(names[:_MOST_WILDCARDS])
         self._paths = _Alternatives(paths[: _MOST_WILDCARDS - len(names[:_MOST_WILDCARDS])])
 
@@ -123,24 +121,28 @@ Layers = tuple[_Layer, ...]
 
 
 class Ignoring:
-    """The ignore files of the directory ``root``, each read when its folder is come to."""
+    """The ignore files of the directory ``root``, each read when its folder is come to.
 
-    def __init__(self, root: str) -> None:
+    Patterns that are too many are counted in ``skipped``.
+    """
+
+    def __init__(self, root: str, skipped: Counter[str]) -> None:
         self._root = root
+        self._skipped = skipped
         self._folders: dict[str, Layers] = {}
 
     def layers(self, folder: str) -> Layers:
         """Those that speak for the entries of ``folder``: "" for the root itself, else "a/b/"."""
         if (layers := self._folders.get(folder)) is None:
-            if folder:
-                above = self.layers(folder[: folder.rfind("/", 0, -1) + 1])
-            else:
-                above = _around(os.path.realpath(self._root))
+            above = self.layers(folder[: folder.rfind("/", 0, -1) + 1]) if folder else ()
+            read = () if folder else _around(os.path.realpath(self._root))
             here = f"{self._root}/{folder}"
             if _is_repository(here):
-                above = _layer(f"{here}.git/info/exclude", "", len(folder))
-            layers = above + _layer(here + _FILE, "", len(folder))
-            self._folders[folder] = layers
+                above, read = (), _layer(f"{here}.git/info/exclude", "", len(folder))
+            read += _layer(here + _FILE, "", len(folder))
+            if beyond := sum(layer.rules.beyond for layer in read):
+                self._skipped[BEYOND] += beyond
+            layers = self._folders[folder] = above + read
         return layers
 
     def leaves_out(self, path: str, *, folder: bool, layers: Layers | None = None) -> bool:
@@ -178,11 +180,7 @@ def _layer(path: str, above: str, cut: int) -> Layers:
     """The file's rules as a layer; none where there is no such file or nothing in it."""
     text = _read(path)
     rules = Rules(text.split("\n")) if text else None
-    if not rules:
-        return ()
-    if not rules.complete:
-        _log.warning("%s has over %d patterns: the rest is left out", shown(path), _MOST_WILDCARDS)
-    return (_Layer(rules, above, cut),)
+    return (_Layer(rules, above, cut),) if rules else ()
 
 
 def _read(path: str) -> str:

@@ -19,7 +19,7 @@ from abyme.context.plan import Context, Item, Root, plan
 from abyme.context.progress import Progress, Tell
 from abyme.context.spool import slices_of, write
 from abyme.context.stream import Stream, stream_slices
-from abyme.context.walk import IGNORED, SPECIAL, UNREADABLE, Choice
+from abyme.context.walk import HIDDEN, IGNORED, SPECIAL, TWICE, UNREADABLE, Choice
 from abyme.errors import DataError
 
 __all__ = ["Context", "load"]
@@ -57,7 +57,8 @@ def load(
     ``folder``, which is made when needed (mode 0700). In directories, what matches an ``fnmatch``
     pattern of ``exclude`` (the path within the directory, or any component of it), is ignored by a
     ``.gitignore`` (unless ``ignore_files`` is False), hidden (unless ``hidden``; ``.git`` always),
-    empty, binary or no regular file is left out and counted; empty texts in a list or dict as well.
+    empty, binary or no regular file is left out and counted, as are the folders of runs; empty
+    texts in a list or dict, and files that a list names twice in whatever way, as well.
     ``on_progress`` gets the numbers of documents and bytes so far, about ten times a second.
 
     Raises :class:`DataError`, one line, where a path that was named is missing, empty, binary or
@@ -65,11 +66,11 @@ def load(
     """
     progress = Progress(on_progress)
     choice = Choice(exclude, ignore_files, hidden)
-    items, roots, single = plan(context, choice, folder.parent, progress)
     loader = _Loader(folder, progress)
+    items, roots, single = plan(context, choice, loader.skipped, progress)
     documents = [document for item in items if (document := loader.document(item)) is not None]
     for root in roots:
-        if not root.loaded:
+        if not root.loaded and not root.skipped[TWICE]:
             raise DataError(_nothing_in(root))
     if not documents:
         raise DataError("the data is empty: there is nothing to ask about")
@@ -83,11 +84,18 @@ def load(
 
 def _nothing_in(root: Root) -> str:
     counts = ", ".join(f"{count} {reason}" for reason, count in sorted(root.skipped.items()))
-    what = f"left out: {counts}" if counts else "it is empty"
+    left_out = f"left out: {counts}" if counts else ""
     advice = "name files, or another folder"
     if root.skipped[IGNORED]:
         advice += ", or read what is ignored too (--no-ignore, ignore_files=False)"
-    return f"{shown(root.path)} holds no readable text ({what}): {advice}"
+    if root.skipped[HIDDEN] and root.pattern:
+        advice += ", or read what is hidden too (--hidden, hidden=True)"
+    if root.pattern:
+        return (
+            f"no readable text matches {shown(root.pattern)}"
+            f"{f' ({left_out})' if left_out else ''}: {advice}"
+        )
+    return f"{shown(root.path)} holds no readable text ({left_out or 'it is empty'}): {advice}"
 
 
 class _Loader:
@@ -143,7 +151,7 @@ class _Loader:
     def _streamed(self, name: str, stream: Stream) -> Document:
         """All that a stream gives, in the folder. Raises ``_Unfit`` and :class:`DataError`."""
         path = self._next_path()
-        write(path, stream_slices(stream, name, self._progress.beat), self._progress.wrote)
+        write(path, stream_slices(stream, name, self._progress), self._progress.wrote)
         what = "standard input" if name == "stdin" else name
         found, encoding, measures = _look(str(path), what, _OPEN)
         return _document(name, str(path), found, encoding, measures, owned=True)

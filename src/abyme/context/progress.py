@@ -23,9 +23,13 @@ class Progress:
 
     def beat(self) -> None:
         """Work goes on."""
-        now = time.monotonic()
-        if now >= self._next and self._tell is not None:
-            self._next = now + _EVERY
+        if time.monotonic() >= self._next:
+            self.tell()
+
+    def tell(self) -> None:
+        """Tell it now, whenever that was done last: an end that is wanted comes here."""
+        self._next = time.monotonic() + _EVERY
+        if self._tell is not None:
             self._tell(self._documents, self._bytes + self._under_way)
 
     def wrote(self, size: int) -> None:

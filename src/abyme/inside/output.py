@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import io
+import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from .shorten import gap_note
 
 _STREAM_SECONDS = 0.1
 _STREAM_CHARS = 4096
-_SETTLE_CHARS = 4096
+_SETTLE_SIZE = 8192
+"""Characters that are put aside at most, each piece counted as one more: some are empty."""
 _NOTE_CHARS = 100
 """Room for the line that says what is left out."""
 
@@ -41,34 +43,37 @@ class Output:
         self._tail_chars = 0
         self._unsent: list[str] = []
         self._unsent_chars = 0
-        self._sent_at = 0.0
-        self._written: deque[str] = deque()
-        self._written_chars = 0
+        self._due = math.inf if self._stream is None or self._head_limit <= 0 else 0.0
+        self._written: list[str] = []
+        self._written_size = 0
         self._characters = 0
 
     def add(self, text: str) -> None:
         """Take what was printed. Safe from any thread."""
         # A print is many small writes: they are only put aside here, without a lock (appending to
-        # a deque is atomic; a lost update of the count merely puts off the next settling).
+        # a list is atomic; a lost update of the size merely puts off the next settling).
         self._written.append(text)
-        self._written_chars += len(text)
-        if self._written_chars >= _SETTLE_CHARS or self._stream is not None:
+        self._written_size = size = self._written_size + len(text) + 1
+        if size >= _SETTLE_SIZE or (self._due < math.inf and time.monotonic() >= self._due):
             self._settle()
 
     def _settle(self) -> None:
         """Sort what was put aside into head and tail."""
         with self._lock:
-            written = self._written
-            self._written_chars = 0
-            text = "".join(iter_pop(written))
+            self._written_size = 0
+            pieces = self._written[:]
+            del self._written[: len(pieces)]  # what another thread has added meanwhile stays
+            text = "".join(pieces)
             self._characters += len(text)
             room = self._head_limit - self._head_chars
-            if room > 0:
+            if room > 0 and text:
                 piece = text[:room]
                 self._head.append(piece)
                 self._head_chars += len(piece)
                 if self._stream is not None:
                     self._pass_on(piece, self._stream)
+                if len(piece) == room:
+                    self._due = math.inf  # of the tail nothing is shown while it comes
                 text = text[room:]
             if text:
                 self._keep_tail(text[-2 * self._tail_limit :])
@@ -77,8 +82,8 @@ class Output:
         self._unsent.append(piece)
         self._unsent_chars += len(piece)
         now = time.monotonic()
-        if self._unsent_chars >= _STREAM_CHARS or now - self._sent_at >= _STREAM_SECONDS:
-            self._sent_at = now
+        if self._unsent_chars >= _STREAM_CHARS or now >= self._due:
+            self._due = now + _STREAM_SECONDS
             text = "".join(self._unsent)
             self._unsent.clear()
             self._unsent_chars = 0
@@ -110,15 +115,6 @@ class Output:
                 return head + tail
             note = gap_note(self._characters, left_out)
             return f"{head}\n{note}\n{tail[-self._tail_limit :]}"
-
-
-def iter_pop(pieces: deque[str]) -> Iterator[str]:
-    """The pieces from the left, taken out one by one until there are none."""
-    while True:
-        try:
-            yield pieces.popleft()
-        except IndexError:
-            return
 
 
 class Stream(io.TextIOBase):

@@ -9,6 +9,8 @@ from heapq import nlargest
 
 from .documents import Store
 from .hits import Passage, Passages
+from .scoring import window_score
+from .structure import in_headlines
 from .terms import Term
 
 WIDTH = 800
@@ -17,9 +19,8 @@ WIDTH = 800
 _PIECE = 1 << 20  # bytes that are looked at together: they stay in the processor's cache
 _BUCKET = 512  # the first pass marks which terms stand in each so many bytes
 _MAX_MARKS = 500_000  # of all terms (50 MB); a term that has more than its share is sampled
-_SATURATION = 1.2  # k1 of BM25; passages are of one length, so there is no b
+_NAMED = 0.5  # what a term in a document's name counts, beside how few names have it
 _ANCHORS_APART = 32  # bytes between two places where a window may begin
-_NEAR = 16.0  # bytes between two terms at which nearness counts half
 
 
 class _Marks:
@@ -82,6 +83,7 @@ class Ranking:
         self._bases: list[int] = []
         self._last: tuple[_Piece | None, bytes] = (None, b"")
         self._marks = [_Marks(term, _MAX_MARKS // len(terms)) for term in terms]
+        self._named = self._in_names(indices)
         size = self._scan(indices)
         windows = size / _BUCKET + 1
         self.places = {m.term.word: len(set(m.buckets)) * m.stride for m in self._marks}
@@ -89,6 +91,25 @@ class Ranking:
             math.log(1 + (max(0.0, windows - found) + 0.5) / (found + 0.5))
             for found in self.places.values()
         ]
+
+    def _in_names(self, indices: list[int]) -> dict[int, float]:
+        """What the name of each document counts for the terms that stand in it.
+
+        The fewer names have a term, the more it counts; what all names have counts nothing.
+        """
+        found: dict[int, list[int]] = {}
+        for index in indices:
+            name = self._store.name(index).encode("utf-8", "surrogatepass")
+            low = name.lower()
+            for number, term in enumerate(self._terms):
+                if next(term.find(low, name), None) is not None:
+                    found.setdefault(number, []).append(index)
+        named: dict[int, float] = {}
+        for those in found.values():
+            counts = _NAMED * math.log(len(indices) / len(those))
+            for index in those:
+                named[index] = named.get(index, 0.0) + counts
+        return named
 
     def _scan(self, indices: list[int]) -> int:
         """First pass: mark the buckets of every term. Gives the bytes looked at."""
@@ -139,7 +160,11 @@ class Ranking:
 
         def promise(bucket: int) -> float:
             bits = held[bucket]
-            return weight(bits | held.get(bucket + 1, 0)) + 0.1 * weight(bits)
+            named = 0.0
+            if self._named:
+                piece = self._pieces[bisect_right(self._bases, bucket * _BUCKET) - 1]
+                named = self._named.get(piece.index, 0.0)
+            return weight(bits | held.get(bucket + 1, 0)) + 0.1 * weight(bits) + named
 
         return sorted(nlargest(max(400, 20 * k), held, key=promise))
 
@@ -161,6 +186,7 @@ class Ranking:
             for at in term.find(lowered, region)
             if first - low <= at < first - low + _BUCKET + width
         )
+        raised = in_headlines(region, (at for at, _ in hits))
         best: tuple[float, int, int] = (0.0, 0, 0)
         tried = -_ANCHORS_APART
         for number, (at, _) in enumerate(hits):
@@ -170,28 +196,16 @@ class Ranking:
                 continue
             tried = at
             inside = hits[number : bisect_right(hits, (at + width, 0))]
-            best = max(best, (self._score(inside), at, inside[-1][0]), key=lambda item: item[0])
+            best = max(
+                best,
+                (window_score(inside, self._weights, raised), at, inside[-1][0]),
+                key=lambda item: item[0],
+            )
         score, begin, end = best
         if score:
             start, stop = _snap(region, begin, end, width)
+            score += self._named.get(piece.index, 0.0)
             yield score, piece, low + start, low + stop
-
-    def _score(self, hits: list[tuple[int, int]]) -> float:
-        """BM25 of a window, and for each pair of terms how near they come to each other."""
-        counts: dict[int, int] = {}
-        near: dict[tuple[int, int], float] = {}
-        for (at, term), (then, other) in zip(hits, [*hits[1:], (0, -1)], strict=True):
-            counts[term] = counts.get(term, 0) + 1
-            if other >= 0 and other != term:
-                pair = (min(term, other), max(term, other))
-                gap = max(0, then - at - len(self._terms[term].variants[0]))
-                lighter = min(self._weights[term], self._weights[other])
-                near[pair] = max(near.get(pair, 0.0), lighter * _NEAR / (_NEAR + gap))
-        frequency = sum(
-            self._weights[term] * count * (_SATURATION + 1) / (count + _SATURATION)
-            for term, count in counts.items()
-        )
-        return frequency + sum(near.values())
 
     def _placed(self, chosen: list[tuple[float, _Piece, int, int]]) -> list[Passage]:
         """Passages with their line and characters, counted from the start of their documents."""

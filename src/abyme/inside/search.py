@@ -31,8 +31,9 @@ class Finder:
 
         A list, best first, of passages with .document, .line, .start, .end, .text and .score;
         context[p.document][p.start:p.end] (or context[p.start:p.end] of a single text) is p.text.
-        Words match in any case and form (cache, caching, getCache); rare ones count most, and
-        words that stand near each other. documents: a name, or a list of names, to look in.
+        Words match in any case and form (cache, caching, getCache), and delete|remove counts as
+        one word; rare ones count most, and words that stand near each other, in a headline or in
+        the document's name. documents: a name, or a list of names, to look in.
         """
         terms = terms_of(query)
         if not terms:

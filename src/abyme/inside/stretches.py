@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from .ranking import window_score
+from .scoring import WindowScore
 from .structure import in_headlines, parts
 from .terms import Term
 
@@ -46,15 +46,18 @@ def stretches(
     lines = list(parts(raw))
     defining = {start for start, end in lines if defines(raw, start, end)}
     for number, (start, first_end) in enumerate(lines):
-        begin = before = bisect_left(places, start)
-        if start not in defining and bisect_left(places, first_end) == begin:
+        before = bisect_left(places, start)
+        if start not in defining and bisect_left(places, first_end) == before:
             continue
-        for line, end in lines[number:]:
+        score = WindowScore(weights, raised)
+        for follower in range(number, len(lines)):
+            line, end = lines[follower]
             if line > start and (end - start > LONGEST or line in defining):
                 break
             if (stop := bisect_left(places, end)) == before:
                 continue
-            before, inside = stop, hits[begin:stop]
-            worth = window_score(inside, weights, raised) / whole - (end - start) * _A_BYTE
-            covered = sum(weights[term] for term in {term for _, term in inside}) / whole
-            yield Stretch(worth + _DEFINES * (start in defining), covered, start, end)
+            for at, term in hits[before:stop]:
+                score.add(at, term)
+            before = stop
+            worth = score.value / whole - (end - start) * _A_BYTE
+            yield Stretch(worth + _DEFINES * (start in defining), score.covered / whole, start, end)

@@ -7,12 +7,13 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 
 from abyme.errors import JournalError
 from abyme.events import JOURNALLED, Event
+from abyme.inside.codec import MAX_FRAME
 from abyme.inside.hits import cut_end
 from abyme.journal.format import (
     BLOB,
@@ -24,7 +25,10 @@ from abyme.journal.format import (
     blob_path,
     line_hash,
 )
+from abyme.journal.summary import Seconds, is_run_id, open_regular, run_folders
 
+_LONGEST_LINE = 6 * MAX_FRAME
+"""Bytes: the longest frame of a worker, each byte of it written as an escape."""
 _DIGEST = re.compile("[0-9a-f]{64}")
 
 
@@ -36,19 +40,23 @@ class Record(msgspec.Struct, frozen=True):
     event: Event
 
 
+class _Time(msgspec.Struct, frozen=True):
+    at: Seconds = 0.0
+
+
 def read(folder: Path) -> Iterator[Record]:
     """The events of a run in order.
 
     A torn last line (the process was killed or the disk was full in the middle of it) is passed
     over. Raises :class:`JournalError` where there is no journal, where a line before the last is
-    damaged, where the chain of hashes does not hold, and where a blob is missing or altered.
+    damaged, where the chain of hashes does not hold, and where a blob is missing or altered. No
+    more than two lines are in memory at once.
     """
-    lines = _lines(folder)
     previous = FIRST_PREV
-    for number, line in enumerate(lines):
+    for number, (line, is_last) in enumerate(_lines(folder)):
         raw = _parse(line)
         if raw is None:
-            if number == len(lines) - 1:
+            if is_last:
                 return
             raise JournalError(f"{folder / JOURNAL}: line {number + 1} is damaged")
         if raw.get("seq") != number or raw.get("prev") != previous:
@@ -65,38 +73,53 @@ def find_run(runs: Path, run: str) -> Path:
     for folder in (runs / run, Path(run)):
         if run and _has_journal(folder):
             return folder
-    names = [path.parent for path in runs.glob(f"*/{JOURNAL}")]
-    found = sorted(path for path in names if run and path.name.startswith(run))
+    folders = [path for path in run_folders(runs) if _has_journal(path)]
+    folders.sort(key=lambda path: not is_run_id(path.name))  # the newest of these stay first
+    found = [path for path in folders if run and path.name.startswith(run)]
     if len(found) == 1:
         return found[0]
     if found:
         some = ", ".join(path.name for path in found[:5])
         raise JournalError(f"{run} may be {len(found)} runs ({some}): give more of its id")
-    newest = sorted((path.name for path in names), reverse=True)[:3]
-    hint = f"; the newest are {', '.join(newest)}" if newest else ""
+    newest = ", ".join(path.name for path in folders[:3])
+    hint = f"; the newest are {newest}" if newest else ""
     raise JournalError(f"there is no run {cut_end(run, 80)!r} in {runs}{hint}")
 
 
 def _has_journal(folder: Path) -> bool:
     try:
-        return (folder / JOURNAL).is_file()
+        return (folder / JOURNAL).exists()
     except (OSError, ValueError):  # a name too long, or with a NUL: no run is called that
         return False
 
 
-def _lines(folder: Path) -> list[bytes]:
+def _lines(folder: Path) -> Iterator[tuple[bytes, bool]]:
+    """Each line without its line break, and whether it is the last.
+
+    A line that has none yet is the last, whatever its writer adds meanwhile.
+    """
     try:
-        data = (folder / JOURNAL).read_bytes()
+        with open_regular(folder / JOURNAL) as file:
+            line = _line(folder, file)
+            while line:
+                following = _line(folder, file) if line.endswith(b"\n") else b""
+                yield line.removesuffix(b"\n"), not following
+                line = following
     except OSError as error:
         raise JournalError(f"cannot read {folder / JOURNAL}: {error.strerror}") from error
-    lines = data.split(b"\n")
-    return lines if lines[-1] else lines[:-1]
+
+
+def _line(folder: Path, file: BinaryIO) -> bytes:
+    line = file.readline(_LONGEST_LINE)
+    if len(line) == _LONGEST_LINE:
+        raise JournalError(f"{folder / JOURNAL} has a line of over {_LONGEST_LINE:,} bytes")
+    return line
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:
     try:
         raw = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return raw if isinstance(raw, dict) else None
 
@@ -106,11 +129,12 @@ def _record(folder: Path, raw: dict[str, Any], number: int) -> Record:
     if not isinstance(version, int) or version > VERSION:
         known = f"this version of abyme reads up to {VERSION}"
         raise JournalError(f"{folder / JOURNAL} has format {version!r}; {known}")
-    at = raw.pop("at", 0.0)
     raw.pop("seq"), raw.pop("prev")
     try:
+        at = msgspec.convert(raw, _Time).at
+        raw.pop("at", None)
         event = msgspec.convert(_without_blobs(folder, raw), JOURNALLED)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, RecursionError) as error:
         raise JournalError(f"{folder / JOURNAL}: line {number + 1}: {error}") from None
     return Record(number, at, event)
 
@@ -132,9 +156,13 @@ def _blob(folder: Path, digest: str) -> str:
         raise JournalError(f"{folder / JOURNAL} names a text that cannot be: {digest[:80]!r}")
     path = folder / BLOBS / blob_path(digest)
     try:
-        raw = path.read_bytes()
+        with open_regular(path) as file:
+            raw = file.read()
     except OSError as error:
         raise JournalError(f"a text of the journal is missing: {path}: {error.strerror}") from error
     if hashlib.sha256(raw).hexdigest() != digest:
         raise JournalError(f"a text of the journal was altered: {path}")
-    return raw.decode("utf-8", "surrogatepass")
+    try:
+        return raw.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        raise JournalError(f"a text of the journal is no UTF-8: {path}") from None

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import errno
 import json
 import os
 import re
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TypeVar
+from typing import Annotated, Any, BinaryIO, Literal
 
 import msgspec
 from msgspec.structs import replace
@@ -23,8 +25,8 @@ from abyme.errors import JournalError
 from abyme.journal.format import BLOB, BLOBS, JOURNAL, VERSION, blob_path
 from abyme.types import Status, Usage
 
-T = TypeVar("T")
-
+# O_NONBLOCK: a FIFO of that name must be noticed, not waited for.
+_OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _RUN_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
 _CHUNK = 64 * 1024
 _LONGEST_LINE = 64 * 1024 * 1024
@@ -32,6 +34,11 @@ _LONGEST_LINE = 64 * 1024 * 1024
 _FRESH_SECONDS = 10.0
 _QUESTION_CHARS = 4_000
 """Characters of a question that are kept."""
+
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e11)]
+"""A time or a duration that can be shown; no time of a run is beyond the year 5138."""
+_Cost = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+_Turns = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
 
 
 class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +71,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
 class _First(msgspec.Struct, frozen=True, tag_field="event", tag="RunStarted"):
     """What is needed of the first line."""
 
-    at: float
+    at: Seconds
     version: str
     question: str | dict[str, Any]
     model: str
@@ -76,32 +83,53 @@ class _Answer(msgspec.Struct, frozen=True):
     status: Status
     reason: str | dict[str, Any] = ""
     usage: Usage = Usage()
-    cost: float | None = None
-    seconds: float = 0.0
-    turns: int = 0
+    cost: _Cost | None = None
+    seconds: Seconds = 0.0
+    turns: _Turns = 0
 
 
 class _Last(msgspec.Struct, frozen=True, tag_field="event", tag="RunEnded"):
     """What is needed of the last line."""
 
-    at: float
+    at: Seconds
     answer: _Answer
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file to read it, without ever waiting for it. Raises :class:`OSError`.
+
+    A pipe, a device and a folder are refused: a journal and its blobs are none.
+    """
+    descriptor = os.open(path, _OPEN)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+    return os.fdopen(descriptor, "rb")
 
 
 def run_folders(runs: Path) -> list[Path]:
     """The folders of all runs in ``runs``, newest first; none where there is no such folder.
 
-    A folder counts whose name is a run's id, or that has a journal.
+    A folder counts whose name is a run's id, or that has a journal. Raises :class:`JournalError`
+    where ``runs`` cannot be read.
     """
     try:
         with os.scandir(runs) as entries:
             found = [(_age(entry), Path(entry.path)) for entry in entries]
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return []
+    except NotADirectoryError:
+        hint = "name the folder of runs with --runs or ABYME_RUNS"
+        raise JournalError(f"{runs} is no folder: {hint}") from None
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
         raise JournalError(f"cannot read {runs}: {why}") from error
     return [path for (when, _), path in sorted(found, reverse=True) if when]
+
+
+def is_run_id(name: str) -> bool:
+    """Whether ``name`` is one that a run is given, and tells its time."""
+    return _RUN_ID.fullmatch(name) is not None
 
 
 def list_runs(runs: Path) -> Iterator[RunSummary]:
@@ -111,16 +139,29 @@ def list_runs(runs: Path) -> Iterator[RunSummary]:
         summary = summarise(folder)
         if summary.status == "unfinished":
             held = _open_journals() if held is None else held
-            if str((folder / JOURNAL).resolve()) in held:
+            if _journal(folder) in held:
                 summary = replace(summary, status="going")
         yield summary
 
 
+def is_going(folder: Path) -> bool:
+    """Whether the run in ``folder`` is still going; asked before this process opens its journal."""
+    status = summarise(folder).status
+    return status == "going" or (status == "unfinished" and _journal(folder) in _open_journals())
+
+
 def newest_run(runs: Path) -> Path:
-    """The folder of the newest run that has a journal. Raises :class:`JournalError`."""
-    for folder in run_folders(runs):
-        if (folder / JOURNAL).is_file():
+    """The folder of the newest run whose first line can be read.
+
+    A run that could write nothing, on a full disk, is passed over. Raises :class:`JournalError`.
+    """
+    folders = run_folders(runs)
+    for folder in folders:
+        with contextlib.suppress(OSError, ValueError), open_regular(folder / JOURNAL) as file:
+            _first(file)
             return folder
+    if folders:
+        raise JournalError(f"no run in {runs} can be read: `abyme runs` says why")
     raise JournalError(f"there are no runs in {runs}: `abyme ask` makes one")
 
 
@@ -128,14 +169,14 @@ def summarise(folder: Path) -> RunSummary:
     """What the run in ``folder`` was. Never raises for what lies there: see ``unreadable``."""
     summary = RunSummary(run=folder.name, folder=str(folder), status="unreadable")
     try:
-        with (folder / JOURNAL).open("rb") as file:
-            first = _line_as(_first_line(file), _First)
-            end = _last_line(file)
+        with open_regular(folder / JOURNAL) as file:
+            first = _first(file)
+            end = _event(_last_line(file))
             fresh = time.time() - os.fstat(file.fileno()).st_mtime < _FRESH_SECONDS
     except OSError as error:
         return replace(summary, problem=error.strerror or str(error))
     except ValueError as error:  # msgspec's ValidationError is one
-        return replace(summary, problem=f"its first line: {error}")
+        return replace(summary, problem=str(error))
     if first.format > VERSION:
         later = f"its format is {first.format}; this version of abyme reads up to {VERSION}"
         return replace(summary, problem=later)
@@ -148,10 +189,12 @@ def summarise(folder: Path) -> RunSummary:
         sub_model=first.sub_model,
         version=first.version,
     )
-    try:
-        answer = _line_as(end, _Last).answer
-    except ValueError:
+    if end.get("event") != "RunEnded":
         return replace(summary, seconds=_seconds(first, end))
+    try:
+        answer = msgspec.convert(end, _Last).answer
+    except ValueError as error:
+        return replace(summary, status="unreadable", problem=f"its last line: {error}")
     return replace(
         summary,
         status=answer.status,
@@ -169,18 +212,22 @@ def _age(entry: os.DirEntry[str]) -> tuple[str, int]:
     Runs of one second are told apart by when their folders were made.
     """
     with contextlib.suppress(OSError):
-        if _RUN_ID.fullmatch(entry.name):
+        if is_run_id(entry.name):
             return (entry.name[:15], entry.stat().st_mtime_ns) if entry.is_dir() else ("", 0)
         written = os.stat(Path(entry.path) / JOURNAL).st_mtime_ns
         return time.strftime("%Y%m%d-%H%M%S", time.localtime(written // 10**9)), written
     return "", 0
 
 
-def _first_line(file: BinaryIO) -> bytes:
+def _first(file: BinaryIO) -> _First:
+    """The first line. Raises :class:`ValueError`."""
     line = file.readline(_LONGEST_LINE)
     if not line:
-        raise ValueError("the journal is empty")
-    return line
+        raise ValueError("empty: nothing was written to its journal")
+    try:
+        return msgspec.convert(json.loads(line), _First)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"its first line: {error}") from None
 
 
 def _last_line(file: BinaryIO) -> bytes:
@@ -197,17 +244,17 @@ def _last_line(file: BinaryIO) -> bytes:
         reach *= 4
 
 
-def _line_as(line: bytes, kind: type[T]) -> T:
-    """A line as the event ``kind``. Raises :class:`ValueError`."""
-    try:
-        return msgspec.convert(json.loads(line), kind)
-    except RecursionError as error:
-        raise ValueError(str(error)) from None
+def _event(line: bytes) -> dict[str, Any]:
+    """A line as it stands there; empty where it is none."""
+    with contextlib.suppress(ValueError, RecursionError):
+        raw = json.loads(line)
+        return raw if isinstance(raw, dict) else {}
+    return {}
 
 
-def _seconds(first: _First, line: bytes) -> float | None:
-    with contextlib.suppress(ValueError, AttributeError, TypeError):
-        return max(0.0, float(json.loads(line).get("at")) - first.at)
+def _seconds(first: _First, end: dict[str, Any]) -> float | None:
+    with contextlib.suppress(ValueError):
+        return max(0.0, msgspec.convert(end.get("at"), Seconds) - first.at)
     return None
 
 
@@ -219,9 +266,13 @@ def _beginning(folder: Path, text: str | dict[str, Any]) -> str:
     if re.fullmatch("[0-9a-f]{64}", digest):
         path = folder / BLOBS / blob_path(digest)
         decoder = codecs.getincrementaldecoder("utf-8")("surrogatepass")
-        with contextlib.suppress(OSError, ValueError), path.open("rb") as file:
+        with contextlib.suppress(OSError, ValueError), open_regular(path) as file:
             return decoder.decode(file.read(_QUESTION_CHARS))
     return ""
+
+
+def _journal(folder: Path) -> str:
+    return str((folder / JOURNAL).resolve())
 
 
 def _open_journals() -> set[str]:

@@ -308,6 +308,10 @@ class Caller:
         last = f"; the last error was: {call.failures[-1]}" if call.failures else ""
         error = CallTimeout(f"no reply from {call.model.name} within {within}{last}")
         error.retryable = False
+        if call.failures and not isinstance(call.failures[-1], CallTimeout):
+            error.advice = call.failures[-1].advice  # that is what kept the reply from coming
+        elif ran_out:
+            error.advice = "check the server, or raise --max-seconds"
         return error
 
     # -- when it is over -----------------------------------------------------------------------
@@ -350,7 +354,7 @@ def _sendable(request: Request) -> tuple[Request, int]:
 
 
 def _hung(call: Call) -> CallTimeout:
-    return CallTimeout(f"attempt {call.attempts}: no reply from {call.model.name} in its time")
+    return CallTimeout(f"no reply from {call.model.name} in its time")
 
 
 def _finite(seconds: float) -> float | None:

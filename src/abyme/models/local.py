@@ -136,6 +136,8 @@ class _Asking:
     def _ask(self) -> None:
         try:
             self._models = self._read()
+        except TimeoutError:
+            self.late = True
         except OSError as error:
             self.failure = excerpt(getattr(error, "strerror", None) or str(error)).lower()
         except Exception as error:  # what is not HTTP fails in many ways, and all mean the same

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
 from urllib.parse import urlsplit, urlunsplit
+
+from abyme.secrets import scrub as scrub
 
 MAX_QUOTE = 120
 MAX_LINE = 300
-
-_KEY_LIKE = re.compile(
-    r"\b(?:(?:sk|rk|pk|gsk|xai|key)[-_][\w*.-]{6,}|AIza[\w*-]{6,})|(?<=bearer )\S{6,}",
-    re.IGNORECASE,
-)
-"""Keys as servers echo them, also masked ("sk-abc****wxyz"): four letters are four too many."""
 
 
 def public_url(url: str) -> str:
@@ -29,18 +23,6 @@ def public_url(url: str) -> str:
 def shown_url(url: str) -> str:
     """:func:`public_url`, short enough to stand in a line of ``MAX_LINE``."""
     return shorten(public_url(url), 140)
-
-
-def scrub(text: str, secrets: Iterable[str] = ()) -> str:
-    """``text`` with every secret, and whatever else looks like a key, replaced by ``[key]``.
-
-    A word that only begins like a secret goes too: servers echo keys cut or masked.
-    """
-    for secret in secrets:
-        text = text.replace(secret, "[key]")
-        if len(secret) >= 12:
-            text = re.sub(re.escape(secret[:8]) + r"\S*", "[key]", text)
-    return _KEY_LIKE.sub("[key]", text)
 
 
 def excerpt(text: str, limit: int = MAX_QUOTE) -> str:

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from abyme.errors import ConfigError
 from abyme.models.base import Model
 from abyme.models.prices import names_of
-from abyme.models.quoting import shown_url
+from abyme.models.quoting import scrub, shown_url
 
 if TYPE_CHECKING:
     from abyme.models.transport import Transport
@@ -27,6 +27,8 @@ OPENAI_URL = "https://api.openai.com/v1"
 
 _OPENAI_NAME = re.compile(r"(gpt-|chatgpt-|codex-|ft:gpt-|o\d(-|$))")
 _FORMS = "openai:NAME, NAME with a base_url, scripted:FILE, reader"
+_NEAR = 0.75
+"""How alike a name must be to be what was meant: at 0.6, "scripted" is like "curie"."""
 
 
 def resolve(
@@ -62,7 +64,7 @@ def resolve(
     url = base_url if base_url is not None else environ.get("OPENAI_BASE_URL", "").strip() or None
     name = rest if kind == "openai" and colon else spec
     if not name.strip() or any(ord(character) <= 32 for character in name):
-        raise ConfigError(f"{spec!r} is no model name: give one of {_FORMS}")
+        raise ConfigError(scrub(f"{spec!r} is no model name: give one of {_FORMS}"))
     if url is None and name is spec and not _OPENAI_NAME.match(name):
         raise ConfigError(_unknown(spec))
     url = _checked_url(OPENAI_URL if url is None else url)
@@ -121,12 +123,15 @@ def _checked_url(url: str) -> str:
 
 
 def _unknown(spec: str) -> str:
-    """What exists, and what was probably meant."""
+    """What exists, and what was probably meant. A key that was pasted there is not shown."""
     kind, colon, rest = spec.partition(":")
     meant = ""
-    if colon and (close := difflib.get_close_matches(kind.lower(), ["openai", "scripted"], 1)):
-        meant = f"{close[0]}:{rest}"
-    elif close := difflib.get_close_matches(spec.lower(), ["reader", *names_of("openai")], 1):
-        meant = close[0]
-    guess = f"did you mean {meant}? " if meant else ""
-    return f"unknown model {spec!r}: {guess}There are {_FORMS}"
+    if colon:
+        close = difflib.get_close_matches(kind.lower(), ["openai", "scripted"], 1, _NEAR)
+        meant = f"{close[0]}:{rest}" if close else ""
+    else:
+        names = {"scripted": "scripted:FILE", **{n: n for n in ("reader", *names_of("openai"))}}
+        close = difflib.get_close_matches(spec.lower(), names, 1, _NEAR)
+        meant = names[close[0]] if close else ""
+    guess = f"did you mean {meant}? Else " if meant else ""
+    return scrub(f"unknown model {spec!r}: {guess}give one of {_FORMS}")

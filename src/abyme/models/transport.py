@@ -236,6 +236,8 @@ def _unreachable(error: Exception, where: str) -> ModelError:
     else:
         reason = _connecting(error)
     failure = EndpointError(shorten(f"cannot reach {where}: {reason}"))
+    if "; " in reason:
+        failure.advice = ""  # it says already what to look at
     # A certificate does not become right by asking again.
     failure.retryable = not isinstance(error, aiohttp.ClientSSLError)
     return failure

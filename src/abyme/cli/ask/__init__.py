@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any, NamedTuple, Protocol
 
 from abyme.cli.ask.arguments import Asked
+from abyme.cli.ask.preface import preface
 from abyme.cli.console import is_lively, is_terminal, put, put_data, say
 from abyme.cli.model_choice import Choice
 from abyme.cli.text import closing_line, quote_lines
@@ -19,7 +20,6 @@ from abyme.events import PASSING, CallStarted, Event
 from abyme.rlm import RLM
 from abyme.sandbox.base import Sandbox
 from abyme.settings import Loaded
-from abyme.settings_file import FILE_NAME
 from abyme.types import Answer
 
 EXIT = {"complete": 0, "failed": 1, "partial": 3}
@@ -28,6 +28,8 @@ INTERRUPTED = 130
 _TICK = 0.1
 _UNSHOWN = 10_000
 """Events that wait to be shown, from which on those that only show movement are left out."""
+_TOGETHER = 0.3
+"""Seconds within which two signals are one."""
 _SETTLE = 0.5
 """Seconds after which the terminal's display is made, if the first request is not out before."""
 
@@ -66,8 +68,10 @@ def run(
     Raises :class:`~abyme.errors.AbymeError` for what is wrong before anything is asked.
     """
     rlm = _rlm(settings, choice, sandbox)
-    if not shown.quiet:
-        _preface(settings, choice)
+    for line in preface(settings, choice, quiet=shown.quiet):
+        say(line)
+    if _is_typed_in(asked.context):
+        say("reading what you type: Ctrl-D on a line of its own ends it")
     events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
 
     def listen(event: Event) -> None:
@@ -109,8 +113,8 @@ def dry_run(
     from abyme.cli.ask.dry_run import preview_json, preview_lines
 
     rlm = _rlm(settings, choice, sandbox)
-    if not shown.quiet:
-        _preface(settings, choice)
+    for line in preface(settings, choice, quiet=shown.quiet):
+        say(line)
     preview = rlm.preview(asked.question, asked.context, **options)
     if shown.as_json:
         put(preview_json(preview))
@@ -118,6 +122,12 @@ def dry_run(
         for line in preview_lines(preview):
             put_data(line)
     return EXIT["complete"]
+
+
+def _is_typed_in(context: Any) -> bool:
+    """Whether standard input is part of the data, and a person sits at it."""
+    pieces = context if isinstance(context, list) else [context]
+    return is_terminal(sys.stdin) and any(piece is sys.stdin.buffer for piece in pieces)
 
 
 def _rlm(settings: Loaded, choice: Choice, sandbox: Sandbox) -> RLM:
@@ -133,21 +143,6 @@ def _rlm(settings: Loaded, choice: Choice, sandbox: Sandbox) -> RLM:
         runs=values.runs or None,
         sandbox=sandbox,
     )
-
-
-def _preface(settings: Loaded, choice: Choice) -> None:
-    """What took part in the settings without being asked for."""
-    if choice.note:
-        say(choice.note)
-    folder = f"./{FILE_NAME}"
-    if said := [_setting(settings, at) for at, of in settings.origins.items() if of == folder]:
-        say(f"{folder} sets {', '.join(sorted(said))}")
-
-
-def _setting(settings: Loaded, name: str) -> str:
-    values = settings.settings
-    value = getattr(values, name, None) if name in values.__struct_fields__ else None
-    return f"{name} = {getattr(values.limits, name) if value is None else value}"
 
 
 def _follow(display: Display, events: queue.SimpleQueue[Event | None]) -> None:
@@ -188,19 +183,25 @@ def _wrapped(line: str) -> list[str]:
 
 
 class _Interruption:
-    """Ctrl-C and SIGTERM: once for the draft, twice to leave at once."""
+    """Ctrl-C and SIGTERM: once for the draft, twice to leave at once.
+
+    A terminal and a wrapper (``timeout``, ``make``) may both pass on the same Ctrl-C: signals
+    that come together count once.
+    """
 
     def __init__(self, interrupt: Any) -> None:
         self.happened = False
+        self._at = 0.0
         self._interrupt = interrupt
         signal.signal(signal.SIGINT, self._on_signal)
         signal.signal(signal.SIGTERM, self._on_signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.happened:
+        if not self.happened:
+            self.happened, self._at = True, time.monotonic()
+            self._interrupt()
+        elif time.monotonic() - self._at > _TOGETHER:
             os._exit(INTERRUPTED)
-        self.happened = True
-        self._interrupt()
 
 
 class _Late:

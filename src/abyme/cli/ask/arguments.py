@@ -7,7 +7,6 @@ exists is named.
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 import stat
@@ -16,11 +15,13 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from abyme.context.documents import shown
+from abyme.context.matching import Pattern, has_magic
 from abyme.context.nearest import nearest_path
 from abyme.errors import ConfigError, DataError
 
 STDIN = "-"
-_MAGIC = re.compile(r"[*?\[]")
+_ASKING = re.compile(r"[^*?\[/.]*\w\?+")
+"""What ends like a question: it is one, whatever it matches, where nothing else is."""
 _ENDING = re.compile(r"[^.\s]\.[A-Za-z]\w{0,7}$")
 _ALIKE = 0.8
 """How alike a single word must be to something that exists to be taken for a typo of it."""
@@ -40,33 +41,31 @@ def sort_arguments(words: Sequence[str], question: str | None, stdin: IO[str] | 
     in. Raises :class:`ConfigError` for none or several questions and :class:`DataError` for what
     is missing.
     """
-    named: dict[Any, None] = {}  # in their order, each once
-    others: list[str] = []
-    for word in words:
-        if found := _data(word, stdin):
-            named |= dict.fromkeys(found)
-        else:
-            others.append(word)
+    if any(not word.strip() and not os.path.lexists(word) for word in words):
+        raise ConfigError("an argument is empty: is a variable in the command not set?")
+    data = {word: _data(word, stdin) for word in words}  # in their order, each once
+    if question is None and None not in data.values():
+        asking = (word for word in data if isinstance(data[word], Pattern))
+        if word := next(filter(_ASKING.fullmatch, asking), None):
+            data[word] = None
+    others = [word for word, piece in data.items() if piece is None]
     if question is None:
         question = _question(others, words)
     elif others:
         raise DataError(_missing(others[0]))
-    pieces = list(named) or [_piped(stdin)]
+    pieces = [piece for piece in data.values() if piece is not None] or [_piped(stdin)]
     return Asked(question, pieces[0] if len(pieces) == 1 else pieces)
 
 
-def _data(word: str, stdin: IO[str] | None) -> list[Any]:
-    """What ``word`` names; nothing where it names nothing."""
+def _data(word: str, stdin: IO[str] | None) -> Any:
+    """What ``word`` names; None where it names nothing."""
     if word == STDIN:
-        return [_bytes_of(stdin)]
+        return _bytes_of(stdin)
     if os.path.lexists(word):
-        return [Path(word)]
-    if not _MAGIC.search(word):
-        return []
-    # Not Path.glob, which takes no pattern that begins at the root.
-    found = [Path(path) for path in sorted(glob.glob(word, recursive=True))]  # noqa: PTH207
-    # `**` gives folders and all that lies in them: the files alone are each there once.
-    return [path for path in found if path.is_file()] if "**" in word else found
+        return Path(word)
+    if has_magic(word) and (pattern := Pattern(word)).matches_something():
+        return pattern
+    return None
 
 
 def _bytes_of(stdin: IO[str] | None) -> Any:
@@ -114,10 +113,12 @@ def _is_path_like(word: str) -> bool:
     """Whether a word that names nothing was meant to name something."""
     if word.startswith(("./", "../", "/", "~/")) and "?" not in word:
         return True
+    if _ASKING.fullmatch(word):
+        return False
     if any(letter.isspace() for letter in word):
         near = nearest_path(word)
         return near is not None and near.likeness >= 0.9
-    if "/" in word or _ENDING.search(word) or (_MAGIC.search(word) and not word.endswith("?")):
+    if "/" in word or _ENDING.search(word) or (has_magic(word) and not word.endswith("?")):
         return True
     near = nearest_path(word.rstrip("?"))
     return near is not None and near.likeness >= _ALIKE
@@ -127,8 +128,8 @@ def _missing(word: str) -> str:
     """Why ``word`` is no data, and what was probably meant."""
     if re.match(r"https?://", word):
         return f"{shown(word)} is an address, and none is fetched: download it, then name the file"
-    if _MAGIC.search(word):
-        return f"no file matches {shown(word)}"
+    if has_magic(word):
+        return f"no file matches {shown(word)} (--question takes any text as a question)"
     near = nearest_path(word)
     if near is not None:
         return f"{shown(word)} does not exist: did you mean {shown(near.path)}?"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from abyme.cli.ask.notices import data_text, limits_text
+from abyme.cli.ask.notices import data_text, limits_text, unpriced_text
 from abyme.cli.text import cost_text, count_text, counts_text, plural
 from abyme.preview import Preview
 
@@ -38,7 +38,8 @@ def preview_lines(preview: Preview) -> Iterator[str]:
         f"all of it  read once by sub-calls: ≈ {count_text(preview.data_tokens)} tokens"
         f"{_costing(preview.reading_cost)}; a run reads what it needs"
     )
-    yield f"may spend  {limits_text(limits, preview.priced)}"
+    unpriced = unpriced_text(preview.priced, preview.model, preview.sub_model)
+    yield f"may spend  {limits_text(limits, unpriced)}"
     yield "nothing was sent, and nothing is kept"
 
 

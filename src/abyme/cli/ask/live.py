@@ -61,6 +61,8 @@ class LiveTree:
             redirect_stderr=False,
         )
         self._live.start()
+        # Hidden it would stay hidden wherever this process is stopped or killed.
+        self._console.show_cursor(True)
 
     def take(self, event: Event) -> None:
         """Take one event; what is worth a line of its own is printed above what moves."""
@@ -188,7 +190,7 @@ def _of(limit: float | None, form: str) -> str:
 
 def _loading(now: Progress) -> str:
     if not now.documents:
-        return "loading the data …"
+        return f"loading: {bytes_text(now.bytes)} so far" if now.bytes else "loading the data …"
     return f"loading: {plural(now.documents, 'document')}, {bytes_text(now.bytes)}"
 
 

@@ -47,7 +47,9 @@ class Notices:
             case DataLoaded() if self._started is not None:
                 # Not before: where the data cannot be loaded there is no run to speak of.
                 yield _run(self._started)
-                yield f"may spend: {limits_text(self._started.limits, self._started.priced)}"
+                started = self._started
+                unpriced = unpriced_text(started.priced, started.model, started.sub_model)
+                yield f"may spend: {limits_text(started.limits, unpriced)}"
                 yield f"data: {data_text(event.documents, event.bytes, self._encodings)}" + (
                     f"; skipped: {counts_text(event.skipped)}" if event.skipped else ""
                 )
@@ -82,11 +84,21 @@ def data_text(documents: int, size: int, encodings: Mapping[str, int]) -> str:
     return f"{text}; not UTF-8: {_encodings_text(encodings)}" if encodings else text
 
 
-def limits_text(limits: Mapping[str, Any], priced: bool) -> str:
-    """``$5, 30 min, 1,000 calls, 30 turns``: what a run may spend."""
+def unpriced_text(priced: bool, model: str, sub_model: str) -> str:
+    """Whose price is not known, so that no limit of cost binds; "" where all prices are."""
+    return "" if priced else " or ".join(dict.fromkeys((model, sub_model)))
+
+
+def limits_text(limits: Mapping[str, Any], unpriced: str) -> str:
+    """``$5, 30 min, 1,000 calls, 30 turns``: what a run may spend.
+
+    ``unpriced``: the models, one of which at least has no known price.
+    """
     parts = []
     if limits.get("max_cost") is not None:
-        parts.append(f"${limits['max_cost']:g}" + ("" if priced else " (price unknown: --price)"))
+        advice = "--price IN,OUT" + (", --sub-price IN,OUT" if " or " in unpriced else "")
+        unknown = f"no limit of cost (the price of {unpriced} is not known: {advice})"
+        parts.append(unknown if unpriced else f"${limits['max_cost']:g}")
     if limits.get("max_seconds") is not None:
         parts.append(limit_text(limits["max_seconds"]))
     if limits.get("max_tokens") is not None:

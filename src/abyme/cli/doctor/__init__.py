@@ -107,7 +107,10 @@ def _next_steps(
         name = choice.model.removeprefix("openai:")
         steps.append(f"to keep to this model whatever else is found: export ABYME_MODEL={name}")
     if not model.priced:
-        steps.append('say what the model costs: --price IN,OUT, or price = "0,0" where it is free')
+        steps.append(
+            'say what the model costs: --price IN,OUT, or price = "0,0" in your own file where '
+            "it is free"
+        )
     if not loaded.files:
         steps.append("abyme init writes an abyme.toml with all that can be set")
     return steps or ["settle which model to use: --model NAME, or abyme doctor --check"]

@@ -23,6 +23,7 @@ from abyme.models.registry import OPENAI_URL, resolve
 from abyme.sandbox.process import ProcessSandbox
 from abyme.settings import FILE_NAME, Loaded
 from abyme.settings_file import shown_path
+from abyme.settings_values import as_toml
 from abyme.version import __version__
 
 OK: Literal["ok"] = "ok"
@@ -89,6 +90,10 @@ def configuration(loaded: Loaded, environ: Mapping[str, str], broken: str) -> li
     ]
     for name, origin in sorted(loaded.origins.items()):
         items.append(Item(name, f"{_value(loaded, name)} ({origin})"))
+    for name, value in loaded.unheeded.items():
+        own = as_toml(getattr(loaded.settings.limits, name))
+        text = f"./{FILE_NAME} asks for {as_toml(value)}, more than your own {own}: not counted"
+        items.append(Item(name, text, WARNING))
     for variable in ("OPENAI_API_KEY", loaded.settings.api_key_env):
         if variable and variable not in [item.name for item in items]:
             set_here = environ.get(variable, "").strip()
@@ -115,7 +120,7 @@ def _value(loaded: Loaded, name: str) -> str:
     if isinstance(value, tuple):
         shown = [shown_url(url) for url in value] if name == "local_servers" else value
         return ", ".join(shown) or "none"
-    return str(value)
+    return scrub(str(value))
 
 
 def _address(url: str) -> str:

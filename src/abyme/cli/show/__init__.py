@@ -6,7 +6,7 @@ import itertools
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -16,8 +16,12 @@ from abyme.cli.show.page import Page, Piece, PlainPage, TerminalPage, Write
 from abyme.cli.show.values import End, Head, Turn
 from abyme.cli.text import plural
 from abyme.errors import JournalError
+from abyme.journal.format import JOURNAL
 from abyme.journal.reader import Record, read
+from abyme.journal.summary import is_going
 from abyme.types import Answer
+
+_Told = TypeVar("_Told")
 
 
 def show(folder: Path, write: Write, *, turn: int | None = None, width: int | None = None) -> None:
@@ -28,13 +32,14 @@ def show(folder: Path, write: Write, *, turn: int | None = None, width: int | No
     be read or there is no such turn.
     """
     page: Page = PlainPage(write) if width is None else TerminalPage(write, width)
-    for piece in _pieces(read(folder), turn, page.width):
+    going = is_going(folder)
+    for piece in _checked(folder, _pieces(read(folder), turn, page.width, going)):
         page.put(piece)
 
 
 def show_json(folder: Path, write: Write, *, turn: int | None = None) -> None:
     """Write every event, or those of one turn, as one line of JSON each."""
-    for line in event_lines(read(folder), turn):
+    for line in _checked(folder, event_lines(read(folder), turn)):
         write(line)
 
 
@@ -59,9 +64,19 @@ def answer_json(answer: Answer) -> str:
     return json.dumps(_plain(answer), ensure_ascii=False, indent=2)
 
 
-def _pieces(records: Iterable[Record], turn: int | None, width: int) -> Iterator[Piece]:
+def _checked(folder: Path, told: Iterator[_Told]) -> Iterator[_Told]:
+    """What is told, as far as a journal holds numbers and values that no run would write."""
+    try:
+        yield from told
+    except (ValueError, OverflowError, RecursionError) as error:
+        raise JournalError(f"{folder / JOURNAL} holds what cannot be shown: {error}") from error
+
+
+def _pieces(
+    records: Iterable[Record], turn: int | None, width: int, going: bool
+) -> Iterator[Piece]:
     found, which = False, Head()
-    for part in parts(records, only=turn):
+    for part in parts(records, only=turn, going=going):
         match part:
             case Head() if turn is None:
                 yield from turns.head(part)

@@ -42,7 +42,7 @@ def calls_in_full(calls: Sequence[Call]) -> Iterator[Piece]:
         if call.error:
             yield line((f"✗ {_failure(call)}", "bad"), margin=_MARGIN)
         elif not call.ended:
-            yield line(("no reply is recorded", "bad"), margin=_MARGIN)
+            yield line((_outcome(call), _style(call)), margin=_MARGIN)
         else:
             what = "reply" if call.model else "value"
             yield line((f"{what}, {plural(len(call.said), 'character')}", "dim"), margin=_MARGIN)
@@ -55,9 +55,12 @@ def _group_head(group: Sequence[Call]) -> Line:
         spans.append((_joined([*_facts(group[0]), *group[0].notes]), "dim"))
         return line(*spans, margin=_MARGIN)
     failed = sum(bool(call.error) for call in group)
+    in_flight = sum(call.in_flight for call in group)
     spans.append((f" · {plural(len(group), 'call')}", ""))
     if failed:
         spans.append((f" ({failed:,} failed)", "bad"))
+    if in_flight:
+        spans.append((f" ({in_flight:,} in flight)", "call"))
     seconds = max(call.until for call in group) - min(call.started for call in group)
     spans.append((_joined([*_total(group), f"{seconds:.2f} s"]), "dim"))
     return line(*spans, margin=_MARGIN)
@@ -87,13 +90,16 @@ def _some(group: Sequence[Call]) -> Iterator[Call | str]:
     """The first and last few of many calls, what failed between them, and the rest as a count."""
     middle = group[_FIRST:-_LAST]
     failed = [call for call in middle if call.error]
+    told = len(failed) if len(failed) == _FAILED + 1 else _FAILED
     yield from group[:_FIRST]
-    yield from failed[:_FAILED]
+    yield from failed[:told]
     rest = [call for call in middle if not call.error]
-    if rest:
+    if len(rest) == 1:  # a line that counts it would be no shorter
+        yield rest[0]
+    elif rest:
         yield f"… {len(rest):,} more{_joined(_total(rest))}"
-    if len(failed) > _FAILED:
-        yield f"… {len(failed) - _FAILED:,} more that failed"
+    if len(failed) > told:
+        yield f"… {len(failed) - told:,} more that failed"
     yield from group[-_LAST:]
 
 
@@ -104,7 +110,6 @@ def _call(call: Call, asked: str, margin: str, rest: str, facts: str, width: int
     """
     mark = "✗ " if call.error else ""
     said = _outcome(call)
-    style: Style = "bad" if call.error or not call.ended else ""
     room = width - len(margin) - len(mark)
     for_said = room - columns(facts)
     for_both = for_said - len(_ARROW)
@@ -116,7 +121,7 @@ def _call(call: Call, asked: str, margin: str, rest: str, facts: str, width: int
         asked, for_said = fitting(asked, room), for_said - len("→ ")
     said = said if call.error else fitting(said, for_said)
     head: list[Span] = [(mark, "bad"), (asked, "")]
-    outcome: list[Span] = [(said, style), (facts, "dim")]
+    outcome: list[Span] = [(said, _style(call)), (facts, "dim")]
     if not asked:
         yield line(*head, *outcome, margin=margin, rest=rest)
     elif width >= _ONE_LINE or columns(asked) + columns(said) <= for_both:
@@ -133,7 +138,7 @@ def _name(group: Sequence[Call]) -> str:
 
 def _facts(call: Call) -> list[str]:
     facts = []
-    if call.model:
+    if call.model and call.ended:
         facts.append(f"{call.usage.tokens:,} tokens")
         if call.cost:
             facts.append(cost_text(call.cost))
@@ -184,8 +189,14 @@ def _outcome(call: Call) -> str:
     if call.error:
         return _failure(call)
     if not call.ended:
-        return "no reply is recorded"
+        return "in flight" if call.in_flight else "no reply is recorded"
     return _quoted(call.said) if call.model else _squeezed(call.said)
+
+
+def _style(call: Call) -> Style:
+    if call.in_flight:
+        return "call"
+    return "bad" if call.error or not call.ended else ""
 
 
 def _quoted(text: str) -> str:

@@ -98,10 +98,13 @@ _OF_TURNS = (
 )
 
 
-def parts(records: Iterable[Record], only: int | None = None) -> Iterator[Head | Turn | End]:
+def parts(
+    records: Iterable[Record], only: int | None = None, *, going: bool = False
+) -> Iterator[Head | Turn | End]:
     """The head, each turn, the end.
 
     With ``only``, of the turns just that one, with its texts in full; the rest is passed over.
+    ``going``: the run was seen to go on before its journal was read.
     """
     head: Head | None = Head()
     fold, counter = _Fold(1, full=only is not None), Counter()
@@ -128,9 +131,22 @@ def parts(records: Iterable[Record], only: int | None = None) -> Iterator[Head |
         yield head
     last = fold.turn
     notes = last.before if last.empty else []
+    going = going and answer is None
+    if going:
+        _set_in_flight(last)
     if not last.empty and (only is None or last.number == only):
         yield last
-    yield End(at, counter.asked, notes, answer)
+    yield End(at, counter.asked, notes, answer, going)
+
+
+def _set_in_flight(turn: Turn) -> None:
+    """Say of what has not ended that it is still to come."""
+    if turn.reply is not None:
+        turn.reply.in_flight = not turn.reply.ended
+    for cell in turn.cells:
+        cell.in_flight = cell.result is None
+        for call in cell.calls:
+            call.in_flight = not call.ended
 
 
 def _to_head(head: Head, record: Record) -> None:

@@ -42,6 +42,7 @@ def head(parts: Head) -> Iterator[Piece]:
         ("run ", "dim"),
         (started.run, "bold"),
         (f" · {_when(parts.at)} · abyme {started.version}", "dim"),
+        rest=" " * _LABEL,
     )
     sub = "" if started.sub_model == started.model else f" · sub-calls {started.sub_model}"
     base = f" · {started.base_url}" if started.base_url else ""
@@ -98,8 +99,11 @@ def ending(end: End) -> Iterator[Piece]:
     yield from _notes(end.notes)
     if end.answer is None:
         when = f", at {_when(end.at)}" if end.at else ""
-        yield Rule("no answer")
-        yield line(f"The journal ends here{when}: the run is still going, or was killed.")
+        yield Rule("no answer yet" if end.going else "no answer")
+        if end.going:
+            yield line(f"The run is still going. This is its journal so far{when}.")
+        else:
+            yield line(f"The journal ends here{when}: the run was killed, no process has it open.")
         return
     yield Rule("answer")
     yield from _rows(end.answer.text, "", "")
@@ -113,7 +117,7 @@ def _closing(answer: Answer) -> Line:
     worker = ""
     if answer.peak_bytes:
         worker = f" · {bytes_text(answer.peak_bytes)} peak · {answer.cpu_seconds:.2f} s CPU"
-    return line((answer.status, _STATUS[answer.status]), said, worker)
+    return line((answer.status, _STATUS[answer.status]), said, worker, rest="  ")
 
 
 def _quotes(answer: Answer) -> Iterator[Piece]:
@@ -129,7 +133,9 @@ def _turn_head(turn: Turn) -> Iterator[Piece]:
     yield Rule(title, _reply_facts(turn.reply))
     yield from _notes(turn.attempts)
     reply = turn.reply
-    if reply is None or not reply.ended:
+    if reply is not None and reply.in_flight:
+        yield line(("in flight", "call"), margin="  ")
+    elif reply is None or not reply.ended:
         yield line(("no reply is recorded", "bad"), margin="  ")
     elif reply.error:
         yield line((f"✗ failed: {reply.error}", "bad"), margin="  ")
@@ -151,7 +157,10 @@ def _reply_facts(reply: RootReply | None) -> str:
 def _cell_head(cell: Cell) -> Line:
     result = cell.result
     if result is None:
-        return line((f"cell {cell.number}", "bold"), (" · it never ended", "bad"), margin="  ")
+        state: Span = (
+            (" · it is running", "call") if cell.in_flight else (" · it never ended", "bad")
+        )
+        return line((f"cell {cell.number}", "bold"), state, margin="  ")
     facts = (
         f" · {result.seconds:.2f} s · {result.cpu_seconds:.2f} s CPU · "
         f"{bytes_text(result.peak_bytes)} peak"

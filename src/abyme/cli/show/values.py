@@ -26,6 +26,8 @@ class Call(msgspec.Struct):
     attempts: int = 1
     notes: list[str] = []
     ended: bool = False
+    in_flight: bool = False
+    """Not ended, in a run that is still going."""
 
     @property
     def until(self) -> float:
@@ -34,12 +36,13 @@ class Call(msgspec.Struct):
 
 
 class Cell(msgspec.Struct):
-    """A cell with the calls that it made; no result where its run was killed."""
+    """A cell with the calls that it made; no result where it still runs, or its run was killed."""
 
     number: int
     code: str
     calls: list[Call] = []
     result: CellResult | None = None
+    in_flight: bool = False
 
 
 class Note(msgspec.Struct, frozen=True):
@@ -50,7 +53,7 @@ class Note(msgspec.Struct, frozen=True):
 
 
 class RootReply(msgspec.Struct):
-    """The root's reply; not ``ended`` where it never came."""
+    """The root's reply; not ``ended`` where it has not come."""
 
     text: str = ""
     usage: Usage = Usage()
@@ -59,6 +62,7 @@ class RootReply(msgspec.Struct):
     error: str = ""
     cut: bool = False
     ended: bool = False
+    in_flight: bool = False
 
 
 class Turn(msgspec.Struct):
@@ -97,3 +101,4 @@ class End(msgspec.Struct):
     """How many there are, the last call after a limit included."""
     notes: list[Note]
     answer: Answer | None = None
+    going: bool = False

@@ -1,0 +1,61 @@
+"""What is said before a run: what takes part in it without having been asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from abyme.cli.model_choice import Choice
+from abyme.models.quoting import scrub, shorten
+from abyme.settings import Loaded
+from abyme.settings_file import FILE_NAME
+from abyme.settings_values import LIMITS, as_toml
+
+_FOLDER = f"./{FILE_NAME}"
+_SHOWN = 80
+"""Characters of one value: a stranger's list of patterns must not push the rest out of sight."""
+
+
+def preface(settings: Loaded, choice: Choice, *, quiet: bool) -> Iterator[str]:
+    """The lines. That a folder's file decides who is asked or what is spent is never left out."""
+    if not quiet:
+        if choice.note:
+            yield choice.note
+        for variable, meant in settings.unknown.items():
+            yield f"{variable} means nothing" + (f": did you mean {meant}?" if meant else "")
+    names = _of_folder(settings, choice)
+    clauses = [f"sets {', '.join(_setting(settings, name) for name in names)}"] if names else []
+    clauses += _refusal(settings)
+    decides = {"model", "sub_model", *LIMITS}.intersection(names)
+    if clauses and (decides or not quiet):
+        yield f"{_FOLDER} {'; it '.join(clauses)}"
+
+
+def _of_folder(settings: Loaded, choice: Choice) -> list[str]:
+    """What the folder's file has set and that counts: models first, patterns last."""
+    order = ["model", "sub_model", *LIMITS]
+    found = [name for name, origin in settings.origins.items() if origin == _FOLDER]
+    if not choice.sub_model and "sub_model" in found:
+        found.remove("sub_model")  # a model that asks nobody took it away
+    return sorted(found, key=lambda name: order.index(name) if name in order else len(order))
+
+
+def _setting(settings: Loaded, name: str) -> str:
+    values = settings.settings
+    value = getattr(values.limits if name in LIMITS else values, name)
+    return f"{name} = {shorten(scrub(as_toml(value)), _SHOWN)}"
+
+
+def _refusal(settings: Loaded) -> list[str]:
+    """That the folder's file asks for more than the user allows, and what would allow it."""
+    asked = settings.unheeded
+    if not asked:
+        return []
+    wanted = " and ".join(f"{name} = {as_toml(value)}" for name, value in asked.items())
+    limits = settings.settings.limits
+    own = " and ".join(as_toml(getattr(limits, name)) for name in asked)
+    flags = " ".join(f"--{name.replace('_', '-')} {_typed(value)}" for name, value in asked.items())
+    return [f"asks for {wanted}, more than your own {own}: give {flags} to allow it"]
+
+
+def _typed(value: object) -> str:
+    return as_toml(value).strip('"')
