@@ -18,7 +18,11 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 
 @pytest.fixture(scope="module")
 def make_docs() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_docs", ROOT / "scripts" / "make_docs.py")
+    return load_script("make_docs")
+
+
+def load_script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -29,6 +33,12 @@ def test_pages_made_from_the_command_are_up_to_date(make_docs: ModuleType) -> No
     advice = "run: python scripts/make_docs.py"
     assert make_docs.COMMANDS.read_text() == make_docs.commands(), advice
     assert make_docs.CONFIGURATION.read_text() == make_docs.configuration(), advice
+
+
+def test_the_table_of_attempts_is_up_to_date() -> None:
+    script = load_script("make_threat_table")
+    advice = "run: python scripts/make_threat_table.py"
+    assert script.PAGE.read_text() == script.page(), advice
 
 
 def test_help_fits_80_columns(make_docs: ModuleType) -> None:

@@ -49,7 +49,7 @@ def test_the_fields_of_limits_and_answer() -> None:
     )  # fmt: skip
     assert Answer.__struct_fields__ == (
         "text", "value", "status", "reason", "quotes", "usage", "cost", "seconds", "turns",
-        "peak_bytes", "cpu_seconds", "run",
+        "peak_bytes", "cpu_seconds", "run", "layers",
     )  # fmt: skip
 
 

@@ -8,7 +8,11 @@ from typing import Any
 from abyme import Limits
 from abyme.events import CallStarted, HostCalled, WorkerEnded, WorkerRestored
 from abyme.repl import assigned_names
+from abyme.sandbox.process import ProcessSandbox
 from support.runs import ask, cell, events_of, of_kind, told
+
+UNCONFINED = ProcessSandbox(unsafe_local=True)
+"""For cells that leave a mark on disk, to be told apart when they are run again."""
 
 KILL = "import os; os._exit(1)"
 
@@ -88,7 +92,11 @@ def test_a_cell_that_only_dies_when_it_is_re_run_leaves_an_empty_repl(
         f"import pathlib, os\np = pathlib.Path({str(mark)!r})\n"
         "if p.exists(): os._exit(9)\np.touch()"
     )
-    answer = ask(runs, [cell("a = 1"), cell(once), cell(KILL), cell("FINAL('a' in globals())")])
+    answer = ask(
+        runs,
+        [cell("a = 1"), cell(once), cell(KILL), cell("FINAL('a' in globals())")],
+        sandbox=UNCONFINED,
+    )
     assert answer.value is False
     messages = told(events_of(runs, answer))
     assert "The REPL is new and empty" in messages[3] and "Lost: a, os, p, pathlib" in messages[3]
@@ -100,7 +108,12 @@ def test_a_re_run_call_that_was_never_made_is_not_made_now(runs: Path, tmp_path:
         f"import pathlib\np = pathlib.Path({str(mark)!r})\n"
         "q = 'b' if p.exists() else 'a'\np.touch()\nr = llm_query(q)"
     )
-    answer = ask(runs, [cell(first), cell(KILL), cell("FINAL('r' in globals())")], sub=["one"])
+    answer = ask(
+        runs,
+        [cell(first), cell(KILL), cell("FINAL('r' in globals())")],
+        sub=["one"],
+        sandbox=UNCONFINED,
+    )
     assert answer.value is False
     assert answer.usage.calls == 4, "three turns and the one sub-call"
 

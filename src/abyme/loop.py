@@ -107,7 +107,7 @@ async def run_node(node: Node) -> Outcome:
     async with node.repl:
         try:
             async with asyncio.timeout(_finite(node.account.seconds_left())):
-                return await take_turns(node)
+                return await node.repl.unless_refused(take_turns(node))
         except TimeoutError:
             ended_by: AbymeError = _time_is_up(node)
         except AbymeError as error:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import ast
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -23,6 +24,7 @@ from abyme.subcalls.router import Router
 from abyme.threads import in_thread
 from abyme.types import CellResult, Finish
 
+Made = TypeVar("Made")
 Recorded = Callable[[], Mapping[str, Outcome]]
 
 
@@ -115,6 +117,23 @@ class NodeRepl:
                 break
         return CellsRun(tuple(results), first, restored)
 
+    async def unless_refused(self, work: Coroutine[Any, Any, Made]) -> Made:
+        """The result of ``work``, which is given up where the first worker cannot be had.
+
+        Raises :class:`SandboxError` then: no model is asked for what no worker could do.
+        """
+        opening, task = self._opening, asyncio.create_task(work)
+        assert opening is not None
+        try:
+            await asyncio.wait((task, opening), return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                opening.result()
+            return await task
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
     async def look(self, name: str) -> Finish | None:
         """The variable ``name`` as an answer; None where there is none."""
         if self._opening is None or not self._opening.done():
@@ -125,7 +144,7 @@ class NodeRepl:
         repl = await self._worker.enter_async_context(
             self._sandbox.open(self._data, self._router, self._functions)
         )
-        self._emit(WorkerStarted(self._node, repl.pid, self._sandbox.name, self._sandbox.layers))
+        self._emit(WorkerStarted(self._node, repl.pid, self._sandbox.name, repl.layers))
         return repl
 
     async def _run(self, cell: int, code: str) -> CellResult:

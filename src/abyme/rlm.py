@@ -47,7 +47,7 @@ class RLM:
       ``sub_price``: the same of a sub-model that is another.
     - ``tools``: typed functions of yours that code in the REPL may call.
     - ``runs``: the folder for journals; else ``ABYME_RUNS``, else the user's data directory.
-    - ``sandbox``: where code runs; the default is a separate process.
+    - ``sandbox``: where code runs; the default is a process of its own that locks itself in.
 
     Raises :class:`~abyme.errors.ConfigError` for what can be seen to be wrong at once. An object
     may serve any number of runs at the same time, from any threads and loops.

@@ -28,6 +28,7 @@ from abyme.events import (
     RunStarted,
     TextAdded,
     TurnEnded,
+    WorkerStarted,
 )
 from abyme.examination import Examination
 from abyme.journal.format import VERSION
@@ -83,6 +84,7 @@ class Run:
         self._node: Node | None = None
         self._turns = 0
         self._peak_bytes = 0
+        self._layers: tuple[str, ...] | None = None
         self._cpu_seconds = 0.0
 
     def interrupt(self) -> None:
@@ -263,6 +265,7 @@ class Run:
             peak_bytes=self._peak_bytes,
             cpu_seconds=round(self._cpu_seconds, 6),
             run=self._journal.run,
+            layers=self._layers or (),
         )
         # A journal that cannot be written has been said already, in the answer's reason.
         with contextlib.suppress(JournalError):
@@ -278,6 +281,9 @@ class Run:
         if isinstance(event, CellEnded):
             self._peak_bytes = max(self._peak_bytes, event.result.peak_bytes)
             self._cpu_seconds += event.result.cpu_seconds
+        if isinstance(event, WorkerStarted):
+            held = event.layers if self._layers is None else self._layers
+            self._layers = tuple(layer for layer in held if layer in event.layers)
         if self._listener is not None:
             try:
                 self._listener(event)

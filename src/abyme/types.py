@@ -158,6 +158,8 @@ class Answer(msgspec.Struct, frozen=True):
     """CPU time that the workers of this run used."""
     run: str = ""
     """The run's id: the name of its folder under ``runs``."""
+    layers: tuple[str, ...] = ()
+    """What held the code in every worker of this run; empty where nothing did, or none started."""
 
     def __str__(self) -> str:
         return self.text

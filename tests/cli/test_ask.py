@@ -36,11 +36,25 @@ def test_the_answer_is_on_stdout_and_the_rest_on_stderr(
     assert (done.returncode, done.stdout) == (0, "42\n")
     err = done.stderr.splitlines()
     assert any(line.startswith("data: 1 document, 19 bytes") for line in err)
-    assert any("not confined" in line for line in err)
+    assert not any("not confined" in line for line in err)
     assert any("may spend: $5" in line and "1,000 calls" in line for line in err)
     assert err[-1].startswith("complete · 2 turns · 2 calls")
     quiet = abyme("ask", "which number?", data, "--model", model, "-q", runs=runs)
     assert (quiet.stdout, quiet.stderr) == ("42\n", "")
+
+
+def test_unsafe_local_is_loud_here_and_in_the_journal(
+    tmp_path: Path, runs: Path, data: Path
+) -> None:
+    model = replies(tmp_path, cell("import os; FINAL(os.listdir('/') != [])"))
+    done = abyme("ask", "q?", data, "--model", model, "--json", runs=runs)
+    answer = json.loads(done.stdout)
+    assert answer["status"] == "partial" and "seccomp" in answer["layers"]
+    done = abyme("ask", "q?", data, "--model", model, "--json", "--unsafe-local", runs=runs)
+    answer = json.loads(done.stdout)
+    assert answer["value"] is True and answer["layers"] == []
+    assert "warning: --unsafe-local: code is not confined" in done.stderr
+    assert "not confined" in abyme("show", answer["run"], runs=runs).stdout
 
 
 def test_json_has_the_answers_fields(tmp_path: Path, runs: Path, data: Path) -> None:

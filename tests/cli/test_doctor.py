@@ -16,6 +16,7 @@ import pytest
 from abyme.cli import doctor
 from abyme.cli.doctor import Report, diagnosis
 from abyme.cli.doctor.diagnosis import PROBLEM, WARNING
+from abyme.cli.doctor.probes import Tried
 from abyme.errors import SandboxError
 from abyme.sandbox.process import ProcessSandbox
 from support.stub import Status, Stub
@@ -44,7 +45,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, tmp_p
     """One test starts a worker; the others need none. No file of the machine's user is read."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
     if "worker" not in request.node.name and "command" not in request.node.name:
-        monkeypatch.setattr(diagnosis, "try_worker", lambda sandbox: 0.1)
+        monkeypatch.setattr(diagnosis, "try_worker", lambda sandbox: Tried(0.1, ("seccomp",)))
 
 
 def test_nothing_configured_is_well_and_says_what_to_do(tmp_path: Path) -> None:
@@ -57,7 +58,7 @@ def test_nothing_configured_is_well_and_says_what_to_do(tmp_path: Path) -> None:
     assert said(report, "configuration", "not there") == f"ok: {tmp_path}/home/abyme/abyme.toml"
     assert said(report, "configuration", "OPENAI_API_KEY") == "ok: not set"
     assert said(report, "local servers", "looked at") == "ok: none: local_servers is empty"
-    assert "not confined" in said(report, "sandbox", "layers")
+    assert said(report, "sandbox", "layers") == "ok: seccomp"
     assert "start a local server" in report.next[0] and "abyme init" in report.next[1]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from abyme.inside.codec import MAX_FRAME
+from abyme.sandbox.process import ProcessSandbox
 from support.repl import TestHost, run_cell, run_cells
 
 
@@ -152,9 +153,9 @@ def test_the_worker_does_not_see_the_hosts_packages(tmp_path: Path) -> None:
     assert result.error is not None and result.error.type == "ModuleNotFoundError"
 
 
-def test_what_the_code_started_ends_with_the_repl(tmp_path: Path) -> None:
+def test_what_unconfined_code_started_ends_with_the_repl(tmp_path: Path) -> None:
     code = "import subprocess; print(subprocess.Popen(['sleep', '1000']).pid)"
-    pid = int(run_cell(tmp_path, code).output)
+    pid = int(run_cell(tmp_path, code, sandbox=ProcessSandbox(unsafe_local=True)).output)
     deadline = time.monotonic() + 5
     while _alive(pid) and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -246,6 +247,6 @@ def test_a_text_is_built_only_when_a_cell_names_it(tmp_path: Path) -> None:
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs pidfd")
 def test_a_worker_whose_child_holds_the_socket_open_is_still_noticed(tmp_path: Path) -> None:
     code = "import os, time\nif os.fork() == 0: time.sleep(30)\nelse: os._exit(5)"
-    result = run_cell(tmp_path, code)
+    result = run_cell(tmp_path, code, sandbox=ProcessSandbox(unsafe_local=True))
     assert result.ended == "died" and result.error is not None
     assert "status 5" in result.error.message

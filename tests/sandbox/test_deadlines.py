@@ -25,12 +25,20 @@ from support.repl import TestHost, run_cell, run_cells
         "import threading; threading.Event().wait()",
         "import asyncio\nawait asyncio.sleep(60)",
         "import asyncio; asyncio.run(asyncio.sleep(60))",
-        "import subprocess; subprocess.run(['sleep', '60'])",
+        "import select; select.select([], [], [], 60)",
         "input_never = [None for _ in iter(int, 1)]",
     ],
 )
 def test_a_loop_is_interrupted_and_state_is_kept(tmp_path: Path, loop: str) -> None:
     first, second = run_cells(tmp_path, [f"kept = 5\n{loop}", "print(kept)"], seconds=0.4)
+    assert first.ended == "interrupted"
+    assert second.output == "5\n"
+
+
+def test_a_program_that_unconfined_code_waits_for_is_interrupted(tmp_path: Path) -> None:
+    code = "kept = 5\nimport subprocess; subprocess.run(['sleep', '60'])"
+    box = ProcessSandbox(unsafe_local=True)
+    first, second = run_cells(tmp_path, [code, "print(kept)"], seconds=0.4, sandbox=box)
     assert first.ended == "interrupted"
     assert second.output == "5\n"
 

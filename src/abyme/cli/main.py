@@ -146,6 +146,7 @@ def app(ctx: click.Context) -> None:
 @click.option("--exclude", metavar="PATTERN", multiple=True, help="Leave out of folders.")
 @click.option("--no-ignore", is_flag=True, help="Read what .gitignore files leave out.")
 @click.option("--hidden", is_flag=True, help="Read hidden files in folders.")
+@click.option("--unsafe-local", is_flag=True, help="Run code unconfined, with all your rights.")
 @click.option("--dry-run", is_flag=True, help="Show what would be sent first; send nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="Only errors on stderr.")
@@ -156,6 +157,7 @@ def ask(
     question: str | None,
     no_ignore: bool,
     hidden: bool,
+    unsafe_local: bool,
     dry_run: bool,
     as_json: bool,
     quiet: bool,
@@ -181,6 +183,7 @@ def ask(
     from abyme.cli import ask
     from abyme.cli.ask.arguments import sort_arguments
     from abyme.cli.model_choice import default_model
+    from abyme.sandbox.process import ProcessSandbox
     from abyme.settings import load_settings
 
     asked = sort_arguments(arguments, question, sys.stdin)
@@ -193,8 +196,9 @@ def ask(
         "ignore_files": not no_ignore,
         "hidden": hidden,
     }
+    sandbox = ProcessSandbox(unsafe_local=unsafe_local)
     do = ask.dry_run if dry_run else ask.run
-    sys.exit(do(settings, choice, asked, shown, options))
+    sys.exit(do(settings, choice, asked, shown, sandbox, options))
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -87,7 +88,7 @@ class Channel:
         """Wait for data and give the frames that are now whole; for one thread at a time.
 
         The host closing its end, on purpose or by dying, is the order to stop: the whole process
-        group goes, so that children of model-written code go too.
+        group goes, so that children of model-written code, where it may have any, go too.
         """
         try:
             data, descriptors, _, _ = socket.recv_fds(self._socket, 1 << 18, MOST_DESCRIPTORS)
@@ -95,7 +96,9 @@ class Channel:
             os._exit(EXIT_UNREACHABLE)
         self._descriptors.extend(descriptors)
         if not data:
-            os.killpg(0, signal.SIGKILL)
+            with contextlib.suppress(PermissionError):
+                os.killpg(0, signal.SIGKILL)
+            os._exit(EXIT_UNREACHABLE)
         return list(self._decoder.feed(data))
 
     def wait(self, other: int) -> bool:

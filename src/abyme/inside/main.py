@@ -18,6 +18,7 @@ from .channel import Channel, Interrupts, Reception
 from .codec import Frame
 from .documents import Store
 from .functions import EXCEPTIONS, model_calls, tool
+from .lockdown.lock import CannotLock, lock_down
 from .namespace import Namespace, Snapshot, describe_error
 from .output import Output, Stream
 from .search import Finder
@@ -45,6 +46,12 @@ def main(descriptor: int) -> None:
     reception = Reception(channel, interrupts)
     calls = Calls(channel, reception)
 
+    try:
+        worker = Worker(reception.next(), channel, calls, interrupts)
+    except CannotLock as error:
+        channel.send({"t": "refused", "reason": str(error)})
+        return
+
     def handle(frame: Frame) -> bool:
         if frame["t"] == "documents" and "error" not in frame:
             frame["value"] = [channel.take_descriptor() for _ in range(frame["count"])]
@@ -58,8 +65,7 @@ def main(descriptor: int) -> None:
         return True
 
     reception.start(handle)
-    channel.send({"t": "ready"})
-    worker = Worker(reception.next(), channel, calls, interrupts)
+    channel.send({"t": "ready", "layers": worker.layers})
     while True:
         frame = reception.next()
         reception.cell_begins(calls.pending)
@@ -78,17 +84,12 @@ def end_with_host() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def limit_resources(memory_bytes: int) -> None:
-    """No core dumps, and a MemoryError in the cell where it allocates past ``memory_bytes``.
-
-    RLIMIT_DATA counts private memory and not mapped files, so the size of the data is free.
-    """
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
-
-
 class Worker:
-    """One namespace over one set of documents; ``hello`` is the host's first frame."""
+    """One namespace over one set of documents; ``hello`` is the host's first frame.
+
+    When it is made, the process is held as that frame asks. Raises
+    :class:`.lockdown.lock.CannotLock`.
+    """
 
     def __init__(
         self, hello: Frame, channel: Channel, calls: Calls, interrupts: Interrupts
@@ -110,7 +111,8 @@ class Worker:
             self._namespace.protected["context"] = self._store.context()
         self._namespace.restore()
         self._make_importable(hello["packages"])
-        limit_resources(hello["memory_bytes"])
+        self._memory = _open_status()
+        self.layers = lock_down(hello["layers"], hello["memory_bytes"], hello["packages"])
 
     def _functions(self, hello: Frame, calls: Calls) -> dict[str, Any]:
         tools = {
@@ -171,7 +173,7 @@ class Worker:
             "notes": notes,
             "seconds": time.monotonic() - started,
             "cpu_seconds": time.process_time() - cpu,
-            "peak_bytes": peak_bytes(),
+            "peak_bytes": peak_bytes(self._memory),
         }
 
     def _overwritten(self) -> list[str]:
@@ -241,14 +243,19 @@ class Worker:
         self._channel.send({"t": "out", "cell": self._cell, "text": text})
 
 
-def peak_bytes() -> int:
+def _open_status() -> int:
+    """A descriptor of this process's own figures, which cannot be opened later; -1 for none."""
+    try:
+        return os.open("/proc/self/status", os.O_RDONLY)
+    except OSError:
+        return -1
+
+
+def peak_bytes(status: int) -> int:
     """Highest resident size of this process. ``ru_maxrss`` would start at the parent's."""
     try:
-        with open("/proc/self/status", "rb") as status:  # noqa: PTH123
-            for line in status:
-                if line.startswith(b"VmHWM:"):
-                    return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+        figures = os.pread(status, 1 << 14, 0)
+        return int(figures.partition(b"VmHWM:")[2].split(maxsplit=1)[0]) * 1024
+    except (OSError, ValueError, IndexError):  # no Linux, or the cell closed the descriptor
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -45,6 +45,10 @@ class Repl(Protocol):
         """The worker's process id; 0 where it has none on this machine."""
 
     @property
+    def layers(self) -> tuple[str, ...]:
+        """What holds the code; empty where nothing but a process boundary does."""
+
+    @property
     def alive(self) -> bool:
         """False once the worker is gone; every later ``run`` would return ``died``."""
 
@@ -66,10 +70,6 @@ class Sandbox(Protocol):
     @property
     def name(self) -> str:
         """Short name for the journal, for instance ``process``."""
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """What holds the code; empty where nothing but a process boundary does."""
 
     @property
     def text_bytes(self) -> int:

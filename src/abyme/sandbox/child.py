@@ -116,6 +116,7 @@ def describe_exit(status: int) -> str:
     hint = {
         "SIGSEGV": ", a crash in native code",
         "SIGKILL": ", as the system does when memory runs out",
+        "SIGSYS": ", as system calls in another machine's numbers are",
         "SIGBUS": ", as happens when a file shrinks while it is read",
     }.get(name, "")
     return f"its process was ended by {name}{hint}"

@@ -1,10 +1,9 @@
-"""The default sandbox: one CPython process a REPL, apart from the host.
+"""The default sandbox: one CPython process a REPL, which locks itself in before it runs a cell.
 
-What holds the code today: a process and session of its own, an environment built here (no secret
-of the host's is in it), resource limits, and descriptors instead of paths for the data. What does
-*not* hold it yet: nothing in the kernel stops the code from opening files, using the network or
-starting processes as the user who runs Abyme. ``layers`` is empty for that reason, and the command
-says so.
+What holds the code: a process and session of its own, an environment built here (no secret of the
+host's is in it), descriptors instead of paths for the data, and the layers of
+:mod:`abyme.inside.lockdown`, which the worker reports. Where they cannot be had no worker is
+opened, unless ``unsafe_local`` says that the code may do what the user may.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ import msgspec
 
 from abyme.context.documents import Data
 from abyme.errors import SandboxError
+from abyme.inside.lockdown import LAYERS, MEMORY
 from abyme.sandbox.base import Function, Host, Repl
 from abyme.sandbox.worker import Worker
 
@@ -43,16 +43,17 @@ class ProcessSandbox(msgspec.Struct, frozen=True, kw_only=True):
     """Characters of a cell's output that are kept, head and tail together."""
     grace_seconds: float = 2.0
     """Between the interrupt at a cell's deadline and the end of its worker."""
+    unsafe_local: bool = False
+    """Do not confine the code: it can read the user's files, use the network, start programs."""
 
     @property
     def name(self) -> str:
         """``process``."""
         return "process"
 
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """Empty: nothing in the kernel holds the code yet."""
-        return ()
+    def asked_layers(self) -> tuple[str, ...]:
+        """What the worker is told to put on; the tests of a layer leave it out."""
+        return (MEMORY,) if self.unsafe_local else LAYERS
 
     @contextlib.asynccontextmanager
     async def open(
@@ -98,6 +99,7 @@ class ProcessSandbox(msgspec.Struct, frozen=True, kw_only=True):
             "stream": host.listens,
             "memory_bytes": self.memory_bytes,
             "packages": importable_packages(),
+            "layers": self.asked_layers(),
         }
         return Worker(process, ours, hello, data, host, self.grace_seconds)
 

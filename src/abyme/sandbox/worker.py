@@ -32,6 +32,10 @@ _CALLS_SECONDS = 5.0
 """How long the end of a worker waits for its cancelled calls to be over."""
 _FATAL = (DataError, JournalError)
 """What ends the run rather than the call in which it came up."""
+WAY_OUT = (
+    "Model-written code would not be confined here, so none is run. --unsafe-local runs it all the "
+    "same (in Python: sandbox=ProcessSandbox(unsafe_local=True)), with all your rights"
+)
 
 
 class _Place(msgspec.Struct):
@@ -50,6 +54,7 @@ class _Finish(msgspec.Struct):
 
 
 _Piece = Annotated[str, msgspec.Meta(max_length=1 << 20)]
+_Name = Annotated[str, msgspec.Meta(max_length=100)]
 _Text = Annotated[str, msgspec.Meta(max_length=1 << 20)]
 _Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 _Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
@@ -84,7 +89,6 @@ class Worker:
         host: Host,
         grace_seconds: float,
     ) -> None:
-        self._hello = hello
         self._data = data
         self._documents = len(data.documents)
         self._host = host
@@ -100,14 +104,22 @@ class Worker:
         self._characters = 0
         self._opened: set[int] = set()
         self._fatal: AbymeError | None = None
+        self._layers: tuple[str, ...] = ()
+        self._refused = ""
         self.ended_how = ""
         self._child = ChildProcess(process, lambda: self._on_end(HUNG_UP))
         self._channel = Channel(end, self._on_frame, self._on_end)
+        self._channel.send(hello)
 
     @property
     def pid(self) -> int:
         """The process id; also that of its process group."""
         return self._child.pid
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """See :class:`~abyme.sandbox.base.Repl`; empty until it is ready."""
+        return self._layers
 
     @property
     def alive(self) -> bool:
@@ -123,6 +135,8 @@ class Worker:
             raise SandboxError(f"the worker did not start within {seconds:.0f} s") from None
         except SandboxError:
             await self._end()
+            if self._refused:
+                raise SandboxError(f"{self._refused}. {WAY_OUT}") from None
             last = self._child.output().strip().rpartition("\n")[2]
             raise SandboxError(f"the worker did not start: {self.ended_how}. {last}") from None
 
@@ -182,7 +196,10 @@ class Worker:
         try:
             match frame["t"]:
                 case "ready":
-                    self._on_ready()
+                    self._on_ready(msgspec.convert(frame.get("layers"), tuple[_Name, ...]))
+                case "refused" if not self._ready.done():
+                    self._refused = msgspec.convert(frame.get("reason"), _Piece)
+                    self._on_end("it cannot lock itself in")
                 case "out":
                     self._host.output(self._cell, msgspec.convert(frame.get("text"), _Piece))
                 case "call":
@@ -200,9 +217,9 @@ class Worker:
         except _FATAL as error:
             self._die_of(error)
 
-    def _on_ready(self) -> None:
+    def _on_ready(self, layers: tuple[str, ...]) -> None:
         if not self._ready.done():
-            self._channel.send(self._hello)
+            self._layers = layers
             self._ready.set_result(None)
 
     def _on_done(self, done: _Done) -> None:

@@ -18,6 +18,7 @@ from abyme.cli.model_choice import Choice
 from abyme.cli.text import closing_line, quote_lines
 from abyme.events import PASSING, CallStarted, Event
 from abyme.rlm import RLM
+from abyme.sandbox.base import Sandbox
 from abyme.settings import Loaded
 from abyme.types import Answer
 
@@ -55,13 +56,18 @@ class Shown(NamedTuple):
 
 
 def run(
-    settings: Loaded, choice: Choice, asked: Asked, shown: Shown, options: dict[str, Any]
+    settings: Loaded,
+    choice: Choice,
+    asked: Asked,
+    shown: Shown,
+    sandbox: Sandbox,
+    options: dict[str, Any],
 ) -> int:
     """Ask, show, print the answer; the exit code.
 
     Raises :class:`~abyme.errors.AbymeError` for what is wrong before anything is asked.
     """
-    rlm = _rlm(settings, choice)
+    rlm = _rlm(settings, choice, sandbox)
     for line in preface(settings, choice, quiet=shown.quiet):
         say(line)
     if _is_typed_in(asked.context):
@@ -96,12 +102,17 @@ def run(
 
 
 def dry_run(
-    settings: Loaded, choice: Choice, asked: Asked, shown: Shown, options: dict[str, Any]
+    settings: Loaded,
+    choice: Choice,
+    asked: Asked,
+    shown: Shown,
+    sandbox: Sandbox,
+    options: dict[str, Any],
 ) -> int:
     """Show what :func:`run` would send first, and send nothing."""
     from abyme.cli.ask.dry_run import preview_json, preview_lines
 
-    rlm = _rlm(settings, choice)
+    rlm = _rlm(settings, choice, sandbox)
     for line in preface(settings, choice, quiet=shown.quiet):
         say(line)
     preview = rlm.preview(asked.question, asked.context, **options)
@@ -119,7 +130,7 @@ def _is_typed_in(context: Any) -> bool:
     return is_terminal(sys.stdin) and any(piece is sys.stdin.buffer for piece in pieces)
 
 
-def _rlm(settings: Loaded, choice: Choice) -> RLM:
+def _rlm(settings: Loaded, choice: Choice, sandbox: Sandbox) -> RLM:
     values = settings.settings
     return RLM(
         choice.model,
@@ -130,6 +141,7 @@ def _rlm(settings: Loaded, choice: Choice) -> RLM:
         price=values.price,
         sub_price=values.sub_price,
         runs=values.runs or None,
+        sandbox=sandbox,
     )
 
 

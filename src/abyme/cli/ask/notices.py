@@ -20,7 +20,10 @@ from abyme.events import (
 )
 from abyme.models.estimator import TokenEstimator
 
-_WARNING = "warning: code is not confined: it can read your files, use the network"
+_WARNING = (
+    "warning: --unsafe-local: code is not confined: it can read your files, use the network, "
+    "start programs"
+)
 _MOST_FAILURES = 20
 """Failed attempts that get a line of their own."""
 

@@ -239,21 +239,21 @@ def local_servers(asked: Sequence[str], servers: Sequence[LocalServer]) -> list[
 
 
 def sandbox() -> list[Item]:
-    """What holds the code, and whether a worker really runs."""
+    """Whether a worker really runs, and what holds the code in it."""
     box = ProcessSandbox()
-    if box.layers:
-        layers = Item("layers", ", ".join(box.layers))
-    else:
-        text = (
-            "none: model-written code is not confined; it can read your files and use the "
-            "network. Ask about data that you trust, or in a container"
-        )
-        layers = Item("layers", text, WARNING)
     try:
-        worker = Item("worker", f"starts, runs a cell and ends in {try_worker(box):.2f} s")
+        tried = try_worker(box)
     except (SandboxError, OSError) as error:
-        worker = Item("worker", f"{error}; check ulimit -u and the free memory", PROBLEM)
-    return [Item("kind", box.name), layers, worker]
+        return [
+            Item("kind", box.name),
+            Item("layers", "none hold, so no code is run but with --unsafe-local", WARNING),
+            Item("worker", f"{error}; check ulimit -u and the free memory", PROBLEM),
+        ]
+    return [
+        Item("kind", box.name),
+        Item("layers", ", ".join(tried.layers)),
+        Item("worker", f"starts, runs a cell and ends in {tried.seconds:.2f} s"),
+    ]
 
 
 def runs(loaded: Loaded) -> list[Item]:

@@ -34,24 +34,32 @@ class Folder(NamedTuple):
     """Bytes left on its disk; None where that cannot be told."""
 
 
-def try_worker(sandbox: Sandbox) -> float:
-    """Start a worker, run one cell in it, end it; the seconds that took.
+class Tried(NamedTuple):
+    """How long a worker and its cell took, and what held the code."""
+
+    seconds: float
+    layers: tuple[str, ...]
+
+
+def try_worker(sandbox: Sandbox) -> Tried:
+    """Start a worker, run one cell in it, end it.
 
     Raises :class:`SandboxError` where any of it fails.
     """
     start = time.monotonic()
     try:
-        asyncio.run(asyncio.wait_for(_run_a_cell(sandbox), _WORKER_SECONDS))
+        layers = asyncio.run(asyncio.wait_for(_run_a_cell(sandbox), _WORKER_SECONDS))
     except TimeoutError:
         raise SandboxError("the worker does not answer") from None
-    return time.monotonic() - start
+    return Tried(time.monotonic() - start, layers)
 
 
-async def _run_a_cell(sandbox: Sandbox) -> None:
+async def _run_a_cell(sandbox: Sandbox) -> tuple[str, ...]:
     async with sandbox.open(Data("documents", ()), _NoHost(), ()) as repl:
         result = await repl.run(1, "print(6 * 7)", _CELL_SECONDS)
     if result.output.strip() != "42":
         raise SandboxError(f"a cell {result.ended} and printed {result.output[:60]!r}, not 42")
+    return repl.layers
 
 
 class _NoHost:
