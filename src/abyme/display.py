@@ -52,11 +52,12 @@ def answer_html(answer: Answer) -> str:
 def answer_facts(answer: Answer) -> list[str]:
     """What a run took: turns, calls, tokens, cost, seconds, and its id."""
     usage = answer.usage
+    about = " (estimated)" if usage.estimated else ""
     return [
         plural(answer.turns, "turn"),
         plural(usage.calls, "call"),
-        f"{usage.tokens:,} tokens" + (" (estimated)" if usage.estimated else ""),
-        cost_text(answer.cost),
+        f"{usage.tokens:,} tokens{about}",
+        cost_text(answer.cost) + (about if answer.cost else ""),
         f"{answer.seconds:.1f} s",
         f"run {answer.run}",
     ]

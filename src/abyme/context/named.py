@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-import itertools
 import os
 import stat
 from pathlib import Path
 
 from abyme.context.documents import shown
+from abyme.context.nearest import nearest_path
 from abyme.errors import DataError
-
-_HINTS_AMONG = 10_000
-"""Names of a folder that are looked at for one like a name that is missing."""
 
 
 def named(path: str) -> os.stat_result:
@@ -52,19 +48,10 @@ def _kind(mode: int) -> str:
 
 def _missing(path: str) -> str:
     """Why there is nothing at ``path``, with the nearest name that there is."""
-    gap = Path(path)
-    if gap.is_symlink():
-        target = shown(str(gap.readlink()))
+    link = Path(path)
+    if link.is_symlink():
+        target = shown(str(link.readlink()))
         return f"{shown(path)} is a symbolic link to {target}, which does not exist: check the link"
-    while gap.parent != gap and not os.path.lexists(gap.parent):
-        gap = gap.parent
-    if not gap.parent.is_dir():
-        return f"{shown(path)} does not exist: {shown(str(gap.parent))} is not a folder"
-    try:
-        with os.scandir(gap.parent) as entries:
-            names = [entry.name for entry in itertools.islice(entries, _HINTS_AMONG)]
-    except OSError:
-        names = []
-    near = difflib.get_close_matches(gap.name, names, n=1)
-    hint = f"did you mean {shown(str(gap.parent / near[0]))}?" if near else "check the path"
+    near = nearest_path(path)
+    hint = f"did you mean {shown(near.path)}?" if near else "check the path"
     return f"{shown(path)} does not exist: {hint}"

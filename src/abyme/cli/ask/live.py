@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 
 from rich.console import Console, Group, RenderableType
+from rich.constrain import Constrain
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.syntax import Syntax
@@ -92,6 +93,11 @@ class LiveTree:
         """Take away what moves. What was printed stays."""
         self._live.update(Text(""))
         self._live.stop()
+        turn = self._turns.current
+        if turn is not None and turn.seconds is None:  # the run ended within it
+            self._print_over("├── ")
+            turn.seconds = time.monotonic() - turn.began
+            self._over = turn
         self._print_over("└── ")
 
     def _print_over(self, branch: str) -> None:
@@ -114,7 +120,8 @@ class LiveTree:
             self._add_details(branch, turn, now)
         totals = Table.grid(padding=(0, 1))
         totals.add_row(Text(_totals(now), "dim"), ProgressBar(1.0, now.used, width=10))
-        return Group(branch, totals)
+        # A `^C` that the terminal echoes at the end must not wrap: then a line would stay behind.
+        return Constrain(Group(branch, totals), self._console.width - 3)
 
     def _add_details(self, branch: Tree, turn: Turn, now: Progress) -> None:
         if turn.says:
