@@ -52,6 +52,9 @@ def _missing(path: str) -> str:
     if link.is_symlink():
         target = shown(str(link.readlink()))
         return f"{shown(path)} is a symbolic link to {target}, which does not exist: check the link"
+    existing = next((above for above in link.parents if os.path.lexists(above)), link)
+    if not existing.is_dir():
+        return f"{shown(path)} does not exist: {shown(str(existing))} is not a folder"
     near = nearest_path(path)
     hint = f"did you mean {shown(near.path)}?" if near else "check the path"
     return f"{shown(path)} does not exist: {hint}"

@@ -24,20 +24,21 @@ class Near(NamedTuple):
 def nearest_path(written: str) -> Near | None:
     """The existing path most like ``written``, name by name from the left; None without any.
 
-    Where only its first names have a counterpart, the path of these. A slash at the end is kept.
+    Where it went on unlike any other after a name that was corrected, the path so far. A slash at
+    the end is kept.
     """
     try:
         parts = Path(written).parts
     except ValueError:
         return None
     found, likeness = Path(), 1.0
-    for place, part in enumerate(parts):
+    for part in parts:
         if os.path.lexists(found / part):
             found /= part
             continue
         near = _like(found, part)
         if near is None:
-            return None if place == 0 or found == Path(found.anchor) else Near(str(found), 0.0)
+            return Near(str(found), 0.0) if likeness < 1.0 else None
         likeness = min(likeness, difflib.SequenceMatcher(None, part.lower(), near.lower()).ratio())
         found /= near
     ending = "/" if written.endswith("/") and found.is_dir() else ""

@@ -10,10 +10,10 @@ MAX_TERMS = 24
 
 _STOP_WORDS = """
 a about all also an and any are as at be because been being but by can could did do does for from
-give had has have he her here his how i if in into is it its just me more most my no not of on one
-only or our out please she should show so some such tell than that the their them then there these
-they this those to up us very was we were what when where which while who whom whose why will with
-would you your
+give had has have he her here herself himself his how i if in into is it its itself just many me
+more most much my no not of on one only or our out please she should show so some such tell than
+that the their them themselves then there these they this those to up us very was we were what when
+where which while who whom whose why will with would you your
 """
 STOP_WORDS = frozenset(_STOP_WORDS.split())
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"

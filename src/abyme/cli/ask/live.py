@@ -175,7 +175,7 @@ def _sub_calls(turn: Turn, now: Progress) -> RenderableType:
     if turn.failed:
         text.append(f" · {turn.failed:,} failed", "red")
     row = Table.grid(padding=(0, 1))
-    row.add_row(text, ProgressBar(total, done, width=20))
+    row.add_row(text, ProgressBar(total, done, width=12))
     return row
 
 
