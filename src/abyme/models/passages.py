@@ -16,20 +16,14 @@ from importlib import resources
 from abyme.inside.stretches import LONGEST, Stretch, hits_of, stretches
 from abyme.inside.structure import docstring, rounded
 from abyme.inside.terms import STOP_WORDS, stem, terms_of
-from abyme.models.asking import ANSWERS, asked
+from abyme.models.asking import ANSWERS, WORDS, asked
 
 _DEFINED_BY = {"function": b"def", "method": b"def", "class": b"class", "exception": b"class"}
-_THINGS = """
-call called class command document done exception file function happen kind let mean means method
-module much name often option said say tell thing use used uses using want way
-"""
-"""Words that say what kind of thing is asked for, not what it is about."""
+_THINGS, _OTHERS = ({*map(stem, WORDS[kind].split())} for kind in ("things", "others"))
 _IN_TESTS = re.compile(r"(?:^|/)(?:tests?/|test_|idle_test/)|_tests?\.\w+$")
 _NEVER = r"(?!)"
-_ENOUGH = 0.25
-"""Part of the weight of all words that a stretch must hold to bear on the question."""
-_NAMED, _ANSWER, _TEST = 0.5, 0.15, 0.5
-"""What else counts for an extract, in the same measure."""
+_ENOUGH = 0.25  # part of the weight of all words that a stretch must hold to bear on the question
+_NAMED, _ANSWER, _TEST = 0.5, 0.15, 0.5  # what else counts for an extract, in the same measure
 
 
 class Query:
@@ -100,10 +94,15 @@ class Query:
 def search_text(question: str) -> str:
     """The words of ``question`` to search for, each with its synonyms: ``erase|delete|remove``."""
     words = [word.lower() for word in re.findall(r"\w+", question)]
-    things = _THINGS.split()
     kept = [word for word in words if word not in STOP_WORDS]
-    about = [word for word in kept if word.removesuffix("s") not in things] or kept or words
+    about = [word for word in kept if stem(word) not in _THINGS] or kept or words
     return " ".join("|".join((word, *_synonyms(word))) for word in about) or question.strip()
+
+
+def telling(question: str) -> list[str]:
+    """The words of which it matters that they are nowhere in the data."""
+    words = dict.fromkeys(re.findall(r"\w+", question.lower()))
+    return [word for word in words if not {word, stem(word)} & (_THINGS | _OTHERS | STOP_WORDS)]
 
 
 def _synonyms(word: str) -> list[str]:

@@ -14,9 +14,9 @@ from functools import cache
 from importlib import resources
 from string import Template
 
-from abyme.models.asking import asked
+from abyme.models.asking import NEXT, asked
 from abyme.models.base import OnText, Request
-from abyme.models.passages import Query, search_text
+from abyme.models.passages import Query, search_text, telling
 from abyme.threads import in_thread
 from abyme.types import Message, Reply, Usage
 
@@ -26,22 +26,8 @@ WHAT_IT_IS = (
     "This is Abyme's built-in reader, not a language model: it copies out the sentences of a given "
     "text that share the words of a question. Nothing in this prompt does."
 )
-_FAR_WORSE = 0.6
-"""Part of the best extract's score below which another is left out."""
-_IN_A_THREAD = 50_000
-"""Characters of a prompt from which on reading it would hold up the event loop."""
-
-_NEXT = {
-    "define": ("read", "look"),
-    "compare": ("read", "look"),
-    "look": ("read", "look_simply"),
-    "look_simply": ("read", "give_up"),
-    "read": ("answer", "answer_plainly"),
-    "answer": ("answer_plainly", "answer_plainly"),
-}
-"""Step → the one after it, where its cell ran and where it did not. Every path ends in
-``give_up``, a reply without code: three in a row end a run. Others are steps that count."""
-_LAST = ("give_up", "give_up")
+_FAR_WORSE = 0.6  # part of the best extract's score below which another is left out
+_IN_A_THREAD = 50_000  # characters of a prompt that to read would hold up the event loop
 
 # What the engine's messages look like; the tests hold these against the dialect.
 _QUESTION = re.compile(r"Question:\n(.*)\n\nThe data:\n", re.DOTALL)
@@ -69,10 +55,8 @@ class Reader:
     async def complete(self, request: Request, on_text: OnText | None = None) -> Reply:
         """The next step of the conversation, or the answer to a prompt; it never fails."""
         answer = drive if request.purpose == "root" else read
-        if request.characters > _IN_A_THREAD:
-            text = await in_thread(answer, request.messages)
-        else:
-            text = answer(request.messages)
+        long = request.characters > _IN_A_THREAD
+        text = await in_thread(answer, request.messages) if long else answer(request.messages)
         kept = text if request.max_tokens is None else text[: 4 * request.max_tokens]
         if on_text is not None:
             for line in kept.splitlines(keepends=True):
@@ -98,17 +82,16 @@ def drive(messages: Sequence[Message]) -> str:
     form = asked(question)
     step = form.step
     for message in told:  # the way that the turns so far have taken, gone again
-        ran, failed = _NEXT.get(step, ("tell", "look") if step == form.step else _LAST)
+        ran, failed = NEXT.get(step, ("give_up", "give_up"))
         step = ran if _RAN.match(message) else failed
     longest = sorted(re.findall(r"\w+", question), key=len, reverse=True)[:3]
     filled = {
         **form._asdict(),
         "question": question,
         "query": search_text(question),
+        "telling": telling(question),
         "words": "|".join(longest) or re.escape(question),
         "sides": {side: search_text(side) for side in form.sides},
-        "k": 48,
-        "most": 10_000_000,
         "nothing": NOTHING,
     }
     literals = {name: repr(value) for name, value in filled.items()}
@@ -125,8 +108,8 @@ def _error(told: Sequence[str]) -> str:
 @cache
 def _reply(step: str) -> Template:
     """A packaged reply; ``$name`` stands for what is filled in, as a Python literal in code."""
-    folder = resources.files("abyme.models") / "reader_replies"
-    return Template((folder / f"{step}.md").read_text(encoding="utf-8"))
+    file = resources.files("abyme.models") / "reader_replies" / f"{step}.md"
+    return Template(file.read_text(encoding="utf-8"))
 
 
 def read(messages: Sequence[Message]) -> str:
