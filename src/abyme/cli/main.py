@@ -197,8 +197,8 @@ def ask(
         "hidden": hidden,
     }
     sandbox = ProcessSandbox(unsafe_local=unsafe_local)
-    do = ask.dry_run if dry_run else ask.run
-    sys.exit(do(settings, choice, asked, shown, sandbox, options))
+    order = ask.Order(settings, choice, asked, shown, sandbox, options)
+    sys.exit(ask.dry_run(order) if dry_run else ask.run(order))
 
 
 @app.command()

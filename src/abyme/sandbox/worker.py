@@ -7,7 +7,7 @@ import contextlib
 import logging
 import socket
 import subprocess
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
@@ -15,19 +15,18 @@ from abyme.context.documents import Data
 from abyme.errors import AbymeError, DataError, JournalError, SandboxError
 from abyme.inside.channel import MOST_DESCRIPTORS
 from abyme.inside.codec import Frame, FrameError
-from abyme.inside.shorten import shorten
 from abyme.sandbox.base import Host
 from abyme.sandbox.channel import HUNG_UP, Channel
 from abyme.sandbox.child import CLOSED, ChildProcess, describe_exit
 from abyme.sandbox.clock import CellClock
-from abyme.types import CellError, CellResult, Ended, Finish, Quote, Variable
+from abyme.sandbox.frames import Done, FinishFrame, LayerName, Piece, characters, cut, in_parts
+from abyme.types import CellError, CellResult, Finish, Quote
 
 _log = logging.getLogger("abyme")
 
 MAX_CALLS_IN_FLIGHT = 20_000
 MAX_CHARACTERS_IN_FLIGHT = 256_000_000
 """Of the arguments of all calls of one worker: what they may take of the host's memory."""
-_PART_CHARACTERS = 8_000_000
 _CALLS_SECONDS = 5.0
 """How long the end of a worker waits for its cancelled calls to be over."""
 _FATAL = (DataError, JournalError)
@@ -36,45 +35,6 @@ WAY_OUT = (
     "Model-written code would not be confined here, so none is run. --unsafe-local runs it all the "
     "same (in Python: sandbox=ProcessSandbox(unsafe_local=True)), with all your rights"
 )
-
-
-class _Place(msgspec.Struct):
-    text: str
-    document: int
-    start: _Count
-    end: _Count
-    line: _Count
-
-
-class _Finish(msgspec.Struct):
-    value: Any
-    text: str
-    via: str
-    quotes: tuple[_Place, ...] = ()
-
-
-_Piece = Annotated[str, msgspec.Meta(max_length=1 << 20)]
-_Name = Annotated[str, msgspec.Meta(max_length=100)]
-_Text = Annotated[str, msgspec.Meta(max_length=1 << 20)]
-_Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
-_Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
-
-
-class _Done(msgspec.Struct):
-    """The worker's account of a cell. Its author is hostile: every field is checked by type."""
-
-    cell: int
-    ended: Ended
-    output: _Text
-    output_chars: _Count
-    variables: tuple[Variable, ...]
-    notes: tuple[str, ...]
-    seconds: _Seconds
-    cpu_seconds: _Seconds
-    peak_bytes: _Count
-    draft: str = ""
-    error: CellError | None = None
-    finish: _Finish | None = None
 
 
 class Worker:
@@ -95,8 +55,8 @@ class Worker:
         self._grace = grace_seconds
         self._loop = asyncio.get_running_loop()
         self._ready: asyncio.Future[None] = self._loop.create_future()
-        self._done: asyncio.Future[_Done] | None = None
-        self._looked: asyncio.Future[_Finish | None] | None = None
+        self._done: asyncio.Future[Done] | None = None
+        self._looked: asyncio.Future[FinishFrame | None] | None = None
         self._clock: CellClock | None = None
         self._grace_timer: asyncio.TimerHandle | None = None
         self._cell = 0
@@ -196,20 +156,20 @@ class Worker:
         try:
             match frame["t"]:
                 case "ready":
-                    self._on_ready(msgspec.convert(frame.get("layers"), tuple[_Name, ...]))
+                    self._on_ready(msgspec.convert(frame.get("layers"), tuple[LayerName, ...]))
                 case "refused" if not self._ready.done():
-                    self._refused = msgspec.convert(frame.get("reason"), _Piece)
+                    self._refused = msgspec.convert(frame.get("reason"), Piece)
                     self._on_end("it cannot lock itself in")
                 case "out":
-                    self._host.output(self._cell, msgspec.convert(frame.get("text"), _Piece))
+                    self._host.output(self._cell, msgspec.convert(frame.get("text"), Piece))
                 case "call":
                     self._on_call(frame)
                 case "documents":
                     self._on_documents(frame)
                 case "done":
-                    self._on_done(msgspec.convert(frame, _Done))
+                    self._on_done(msgspec.convert(frame, Done))
                 case "looked":
-                    self._on_looked(msgspec.convert(frame.get("finish"), _Finish | None))
+                    self._on_looked(msgspec.convert(frame.get("finish"), FinishFrame | None))
                 case other:
                     raise FrameError(f"unknown type {other[:40]!r}")
         except (msgspec.ValidationError, FrameError) as error:
@@ -222,11 +182,11 @@ class Worker:
             self._layers = layers
             self._ready.set_result(None)
 
-    def _on_done(self, done: _Done) -> None:
+    def _on_done(self, done: Done) -> None:
         if done.cell == self._cell and self._done is not None and not self._done.done():
             self._done.set_result(done)
 
-    def _on_looked(self, found: _Finish | None) -> None:
+    def _on_looked(self, found: FinishFrame | None) -> None:
         if self._looked is not None and not self._looked.done():
             self._looked.set_result(found)
 
@@ -234,7 +194,7 @@ class Worker:
         number = msgspec.convert(frame.get("id"), int)
         name = msgspec.convert(frame.get("name"), str)
         arguments = msgspec.convert(frame.get("args"), dict[str, Any])
-        size = _characters(arguments)
+        size = characters(arguments)
         if len(self._calls) >= MAX_CALLS_IN_FLIGHT:
             raise FrameError(f"more than {MAX_CALLS_IN_FLIGHT:,} calls in flight")
         if self._characters + size > MAX_CHARACTERS_IN_FLIGHT:
@@ -301,12 +261,12 @@ class Worker:
 
     # -- what it says about a cell -------------------------------------------------------------
 
-    def _result(self, done: _Done) -> CellResult:
+    def _result(self, done: Done) -> CellResult:
         return CellResult(
             ended=done.ended,
             output=done.output + self._raw_output(),
             output_chars=done.output_chars + len(self._raw_output()),
-            error=None if done.error is None else _cut(done.error),
+            error=None if done.error is None else cut(done.error),
             variables=done.variables,
             finish=None if done.finish is None else self._finish(done.finish),
             draft=done.draft,
@@ -323,7 +283,7 @@ class Worker:
             ended="died", output=raw, output_chars=len(raw), error=error, seconds=seconds
         )
 
-    def _finish(self, found: _Finish) -> Finish:
+    def _finish(self, found: FinishFrame) -> Finish:
         names = self._data.documents
         quotes = tuple(
             Quote(place.text, names[place.document].name, place.line, place.start, place.end)
@@ -385,37 +345,3 @@ class Worker:
     def _raw_output(self) -> str:
         text = self._child.output()
         return f"\n[written straight to descriptor 1 or 2:]\n{text}" if text else ""
-
-
-def _cut(error: CellError) -> CellError:
-    """As the worker cuts it, if it is the worker that wrote it."""
-    return CellError(
-        type=error.type[:100],
-        message=shorten(error.message, 2_000),
-        traceback=shorten(error.traceback, 8_000),
-    )
-
-
-def in_parts(value: Any) -> list[Any]:
-    """A long list, as a batch's answers are, cut into lists of which each fits a frame."""
-    if not isinstance(value, list):
-        return [value]
-    parts: list[Any] = [[]]
-    size = 0
-    for item in value:
-        characters = _characters(item) + 50
-        if size + characters > _PART_CHARACTERS and parts[-1]:
-            parts.append([])
-            size = 0
-        parts[-1].append(item)
-        size += characters
-    return parts
-
-
-def _characters(value: Any) -> int:
-    """Characters of all texts in ``value``; frames are never nested deep."""
-    if isinstance(value, str):
-        return len(value)
-    if isinstance(value, dict):
-        return sum(map(_characters, value.values()))
-    return sum(map(_characters, value)) if isinstance(value, list) else 8

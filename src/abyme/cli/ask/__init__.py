@@ -55,21 +55,25 @@ class Shown(NamedTuple):
     verbose: bool = False
 
 
-def run(
-    settings: Loaded,
-    choice: Choice,
-    asked: Asked,
-    shown: Shown,
-    sandbox: Sandbox,
-    options: dict[str, Any],
-) -> int:
+class Order(NamedTuple):
+    """Everything that the command line came to."""
+
+    settings: Loaded
+    choice: Choice
+    asked: Asked
+    shown: Shown
+    sandbox: Sandbox
+    options: dict[str, Any]
+    """What of folders is read: arguments of :meth:`abyme.rlm.RLM.start`."""
+
+
+def run(order: Order) -> int:
     """Ask, show, print the answer; the exit code.
 
     Raises :class:`~abyme.errors.AbymeError` for what is wrong before anything is asked.
     """
-    rlm = _rlm(settings, choice, sandbox)
-    for line in preface(settings, choice, quiet=shown.quiet):
-        say(line)
+    asked, shown = order.asked, order.shown
+    rlm = _begin(order)
     if _is_typed_in(asked.context):
         say("reading what you type: Ctrl-D on a line of its own ends it")
     events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
@@ -84,7 +88,7 @@ def run(
         asked.context,
         None if shown.quiet else listen,
         stream_text=lively,
-        **options,
+        **order.options,
     )
     handle.future.add_done_callback(lambda _: events.put(None))
     interruption = _Interruption(handle.interrupt)
@@ -101,22 +105,13 @@ def run(
     return INTERRUPTED if interruption.happened else EXIT[answer.status]
 
 
-def dry_run(
-    settings: Loaded,
-    choice: Choice,
-    asked: Asked,
-    shown: Shown,
-    sandbox: Sandbox,
-    options: dict[str, Any],
-) -> int:
+def dry_run(order: Order) -> int:
     """Show what :func:`run` would send first, and send nothing."""
     from abyme.cli.ask.dry_run import preview_json, preview_lines
 
-    rlm = _rlm(settings, choice, sandbox)
-    for line in preface(settings, choice, quiet=shown.quiet):
-        say(line)
-    preview = rlm.preview(asked.question, asked.context, **options)
-    if shown.as_json:
+    rlm = _begin(order)
+    preview = rlm.preview(order.asked.question, order.asked.context, **order.options)
+    if order.shown.as_json:
         put(preview_json(preview))
     else:
         for line in preview_lines(preview):
@@ -130,9 +125,10 @@ def _is_typed_in(context: Any) -> bool:
     return is_terminal(sys.stdin) and any(piece is sys.stdin.buffer for piece in pieces)
 
 
-def _rlm(settings: Loaded, choice: Choice, sandbox: Sandbox) -> RLM:
-    values = settings.settings
-    return RLM(
+def _begin(order: Order) -> RLM:
+    """What is asked, once all that was not asked for has been said."""
+    values, choice = order.settings.settings, order.choice
+    rlm = RLM(
         choice.model,
         choice.sub_model or None,
         base_url=choice.base_url,
@@ -141,8 +137,11 @@ def _rlm(settings: Loaded, choice: Choice, sandbox: Sandbox) -> RLM:
         price=values.price,
         sub_price=values.sub_price,
         runs=values.runs or None,
-        sandbox=sandbox,
+        sandbox=order.sandbox,
     )
+    for line in preface(order.settings, choice, quiet=order.shown.quiet):
+        say(line)
+    return rlm
 
 
 def _follow(display: Display, events: queue.SimpleQueue[Event | None]) -> None:
