@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -59,7 +58,7 @@ def preview(spec: RunSpec, estimator: TokenEstimator) -> Preview:
     :class:`~abyme.errors.DataError` where the data cannot be loaded.
     """
     with tempfile.TemporaryDirectory(prefix="abyme-") as folder:
-        data = load(spec.context, folder=Path(folder) / "data", **_loading(spec))
+        data = load(spec.context, folder=Path(folder) / "data", **spec.reading)
         status = turn_status(Account(spec.limits).snapshot(), priced=spec.priced)
         opened, _ = opening(spec, data, status, estimator)
     messages = Fenced().opening(opened)
@@ -81,14 +80,6 @@ def preview(spec: RunSpec, estimator: TokenEstimator) -> Preview:
         limits=spec.limits,
         priced=spec.priced,
     )
-
-
-def _loading(spec: RunSpec) -> dict[str, Any]:
-    return {
-        "exclude": spec.exclude,
-        "ignore_files": spec.ignore_files,
-        "hidden": spec.hidden,
-    }
 
 
 def _cost(spec: RunSpec, model: Model, tokens: int) -> float | None:

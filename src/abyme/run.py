@@ -134,9 +134,7 @@ class Run:
                 load,
                 spec.context,
                 folder=self._journal.data_folder,
-                exclude=spec.exclude,
-                ignore_files=spec.ignore_files,
-                hidden=spec.hidden,
+                **spec.reading,
                 on_progress=partial(self._loading, asyncio.get_running_loop()),
             )
             if self._interrupted:

@@ -38,6 +38,11 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Have the root's replies streamed, and tell the listener as they grow."""
 
     @property
+    def reading(self) -> dict[str, Any]:
+        """What of directories is read: arguments of :func:`abyme.context.load.load`."""
+        return {"exclude": self.exclude, "ignore_files": self.ignore_files, "hidden": self.hidden}
+
+    @property
     def priced(self) -> bool:
         """Whether the prices of all its models are known; else no limit on dollars can bind."""
         return None not in map(self.price_of, (self.model, self.sub_model))
