@@ -54,6 +54,8 @@ def test_unsafe_local_is_loud_here_and_in_the_journal(
     answer = json.loads(done.stdout)
     assert answer["value"] is True and answer["layers"] == []
     assert "warning: --unsafe-local: code is not confined" in done.stderr
+    quiet = abyme("ask", "q?", data, "--model", model, "-q", "--unsafe-local", runs=runs)
+    assert quiet.stderr.startswith("warning: --unsafe-local: code is not confined")
     assert "not confined" in abyme("show", answer["run"], runs=runs).stdout
 
 

@@ -12,13 +12,14 @@ from types import FrameType
 from typing import Any, NamedTuple, Protocol
 
 from abyme.cli.ask.arguments import Asked
+from abyme.cli.ask.notices import UNCONFINED
 from abyme.cli.ask.preface import preface
 from abyme.cli.console import is_lively, is_terminal, put, put_data, say
 from abyme.cli.model_choice import Choice
 from abyme.cli.text import closing_line, quote_lines
 from abyme.events import PASSING, CallStarted, Event
 from abyme.rlm import RLM
-from abyme.sandbox.base import Sandbox
+from abyme.sandbox.process import ProcessSandbox
 from abyme.settings import Loaded
 from abyme.types import Answer
 
@@ -62,7 +63,7 @@ class Order(NamedTuple):
     choice: Choice
     asked: Asked
     shown: Shown
-    sandbox: Sandbox
+    sandbox: ProcessSandbox
     options: dict[str, Any]
     """What of folders is read: arguments of :meth:`abyme.rlm.RLM.start`."""
 
@@ -141,6 +142,8 @@ def _begin(order: Order) -> RLM:
     )
     for line in preface(order.settings, choice, quiet=order.shown.quiet):
         say(line)
+    if order.shown.quiet and order.sandbox.unsafe_local:  # else it is said when the worker starts
+        say(UNCONFINED)
     return rlm
 
 

@@ -20,7 +20,7 @@ from abyme.events import (
 )
 from abyme.models.estimator import TokenEstimator
 
-_WARNING = (
+UNCONFINED = (
     "warning: --unsafe-local: code is not confined: it can read your files, use the network, "
     "start programs"
 )
@@ -55,7 +55,7 @@ class Notices:
                 )
             case WorkerStarted() if not event.layers and not self._warned:
                 self._warned = True
-                yield _WARNING
+                yield UNCONFINED
             case AttemptFailed():
                 yield from self._failed(event)
             case WorkerEnded():
