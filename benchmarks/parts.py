@@ -68,7 +68,8 @@ def _a_cell(bench: Bench) -> float:
     async def trips() -> list[float]:
         data = load("a short text", folder=bench.folder / "cell")
         took = []
-        async with ProcessSandbox().open(data, Nobody(), ()) as repl:
+        box = ProcessSandbox()
+        async with box.workers() as workers, workers.open(data, Nobody(), ()) as repl:
             for number in range(1, bench.rounds(600)):
                 began = time.perf_counter()
                 await repl.run(number, "1", 10.0)

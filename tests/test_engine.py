@@ -25,18 +25,17 @@ SPIN = cell("best = 'so far'\nwhile True: pass")
 
 
 def workers() -> set[int]:
-    """Processes of ours that are alive."""
-    own = os.getpid()
-    found = set()
+    """Processes that a zygote of ours forked and that are alive; the zygote itself is kept warm."""
+    parents = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 fields = (entry / "stat").read_text().rpartition(")")[2].split()
             except (FileNotFoundError, ProcessLookupError):
                 continue
-            if int(fields[1]) == own and fields[0] != "Z":
-                found.add(int(entry.name))
-    return found
+            if fields[0] != "Z":
+                parents[int(entry.name)] = int(fields[1])
+    return {pid for pid, parent in parents.items() if parents.get(parent) == os.getpid()}
 
 
 def tasks() -> set[str]:

@@ -23,6 +23,7 @@ from abyme.models.registry import resolve
 from abyme.models.scheduler import Scheduler
 from abyme.models.transport import Transport
 from abyme.run import Run, Shared
+from abyme.sandbox import zygotes
 from abyme.spec import RunSpec
 from abyme.types import Answer
 
@@ -51,6 +52,7 @@ class Handle:
             self._run.interrupt()
 
     async def _conduct(self, spec: RunSpec, listener: Listener | None) -> Answer:
+        zygotes.keep_warm()
         self._run = Run(spec, self._engine.shared, listener)
         if self._interrupted:
             self._run.interrupt()
@@ -125,6 +127,7 @@ class Engine:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._transport.close()
+        await zygotes.close()
 
 
 _engine: Engine | None = None

@@ -19,7 +19,7 @@ import msgspec
 from abyme.context.documents import Data
 from abyme.events import CellEnded, CellStarted, Emit, WorkerEnded, WorkerRestored, WorkerStarted
 from abyme.journal.replay import Outcome
-from abyme.sandbox.base import Function, Repl, Sandbox
+from abyme.sandbox.base import Function, Repl, Workers
 from abyme.subcalls.router import Router
 from abyme.threads import in_thread
 from abyme.types import CellResult, Finish
@@ -59,7 +59,8 @@ class NodeRepl:
     def __init__(
         self,
         node: str,
-        sandbox: Sandbox,
+        sandbox: str,
+        workers: Workers,
         data: Data,
         router: Router,
         functions: tuple[Function, ...],
@@ -69,6 +70,7 @@ class NodeRepl:
     ) -> None:
         self._node = node
         self._sandbox = sandbox
+        self._workers = workers
         self._data = data
         self._router = router
         self._functions = functions
@@ -142,9 +144,9 @@ class NodeRepl:
 
     async def _open(self) -> Repl:
         repl = await self._worker.enter_async_context(
-            self._sandbox.open(self._data, self._router, self._functions)
+            self._workers.open(self._data, self._router, self._functions)
         )
-        self._emit(WorkerStarted(self._node, repl.pid, self._sandbox.name, repl.layers))
+        self._emit(WorkerStarted(self._node, repl.pid, self._sandbox, repl.layers))
         return repl
 
     async def _run(self, cell: int, code: str) -> CellResult:

@@ -45,6 +45,7 @@ from abyme.models.quoting import public_url
 from abyme.models.scheduler import Scheduler
 from abyme.opening import opening
 from abyme.repl import NodeRepl
+from abyme.sandbox.base import Workers
 from abyme.spec import RunSpec
 from abyme.subcalls.router import Router
 from abyme.threads import in_thread
@@ -175,16 +176,17 @@ class Run:
     async def _answer(self, data: Data) -> Outcome:
         """Let the root node work; its data is looked at more closely meanwhile."""
         self._emit(NodeStarted(ROOT, "", 0, self._spec.question))
-        self._node = node = self._root(data)
-        looking = asyncio.create_task(self._look_closer(node))
-        try:
-            return await run_node(node)
-        finally:
-            self._examination.stop()
-            looking.cancel()
-            await asyncio.gather(looking, return_exceptions=True)
+        async with self._spec.sandbox.workers() as workers:
+            self._node = node = self._root(data, workers)
+            looking = asyncio.create_task(self._look_closer(node))
+            try:
+                return await run_node(node)
+            finally:
+                self._examination.stop()
+                looking.cancel()
+                await asyncio.gather(looking, return_exceptions=True)
 
-    def _root(self, data: Data) -> Node:
+    def _root(self, data: Data, workers: Workers) -> Node:
         spec = self._spec
         caller = Caller(
             self._account,
@@ -205,7 +207,8 @@ class Run:
         functions = tuple(tool.description for tool in spec.tools.values())
         repl = NodeRepl(
             ROOT,
-            spec.sandbox,
+            spec.sandbox.name,
+            workers,
             data,
             router,
             functions,

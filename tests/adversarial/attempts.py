@@ -216,15 +216,15 @@ _VICTIM_BUFFER = (
 PROCESSES = _attempts(
     "other processes",
     (
-        "the parent's environment",
+        "the host's environment",
         "landlock",
-        "harm(open(f'/proc/{os.getppid()}/environ').read())",
+        "harm(open(f'/proc/{W.host}/environ').read())",
         "capabilities",
     ),
     (
-        "the parent's memory",
+        "the host's memory",
         "landlock",
-        "harm(open(f'/proc/{os.getppid()}/mem', 'rb'))",
+        "harm(open(f'/proc/{W.host}/mem', 'rb'))",
         "capabilities",
     ),
     (
@@ -267,7 +267,7 @@ PROCESSES = _attempts(
         "landlock seccomp",
         "at = raw('pidfd_open', W.pid, 0); raw('pidfd_send_signal', at, 23, 0, 0); harm()",
     ),
-    ("a signal to the host", "landlock seccomp", "os.kill(os.getppid(), signal.SIGURG); harm()"),
+    ("a signal to the host", "landlock seccomp", "os.kill(W.host, signal.SIGURG); harm()"),
     ("a signal to a sibling", "landlock seccomp", "os.kill(W.pid, signal.SIGURG); harm()"),
     (
         "a signal to a sibling's thread",

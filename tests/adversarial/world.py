@@ -62,7 +62,7 @@ def world(folder: Path) -> Iterator[SimpleNamespace]:
             victim=str(victim), tcp=tcp.getsockname()[1], udp=udp.getsockname()[1],
             unix_stream=str(folder / "s"), unix_datagram=str(folder / "d"), abstract=name,
             pid=process.pid, address=int(process.stdout.readline()), signalled=str(signalled),
-            queue=name,
+            queue=name, host=os.getpid(),
         )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from abyme.cli.doctor import Report, diagnosis
 from abyme.cli.doctor.diagnosis import PROBLEM, WARNING
 from abyme.cli.doctor.probes import Tried
 from abyme.errors import SandboxError
-from abyme.sandbox.process import ProcessSandbox
+from abyme.sandbox.zygote import Zygote
 from support.stub import Status, Stub
 
 LISTED = Status(200, json.dumps({"data": [{"id": "m"}, {"id": "bge-m3"}]}))
@@ -80,10 +80,10 @@ def test_a_worker_is_really_started(tmp_path: Path) -> None:
 def test_a_worker_that_does_not_start_is_a_problem(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(self: ProcessSandbox, *arguments: Any) -> Any:
+    def fail(*given: Any) -> Any:
         raise SandboxError("cannot start the worker: no memory")
 
-    monkeypatch.setattr(ProcessSandbox, "start", fail)
+    monkeypatch.setattr(Zygote, "start", fail)
     report = look(tmp_path)
     assert not report.ready
     assert said(report, "sandbox", "worker").startswith("problem: cannot start the worker: no mem")

@@ -13,7 +13,7 @@ import pytest
 from abyme.context.load import load
 from abyme.errors import DataChanged
 from abyme.sandbox.process import ProcessSandbox
-from support.repl import TestHost, run_cell, run_cells
+from support.repl import TestHost, opened, run_cell, run_cells
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_calls_in_flight_are_cancelled_with_the_repl(tmp_path: Path) -> None:
     async def main() -> None:
         data = load("text", folder=tmp_path / "data")
         host = TestHost({"llm_query": hang})
-        async with ProcessSandbox().open(data, host, ()) as repl:
+        async with opened(data, host) as repl:
             running = asyncio.create_task(repl.run(1, "llm_query('x')", 30))
             async with asyncio.timeout(60):
                 while not host.calls:
@@ -97,7 +97,7 @@ def test_calls_in_flight_are_cancelled_with_the_repl(tmp_path: Path) -> None:
 def test_the_variables_can_be_looked_at_after_a_cancelled_cell(tmp_path: Path) -> None:
     async def main() -> str:
         data = load("text", folder=tmp_path / "data")
-        async with ProcessSandbox().open(data, TestHost(), ()) as repl:
+        async with opened(data) as repl:
             running = asyncio.create_task(repl.run(1, "best = 'so far'\nwhile True: pass", 30))
             await asyncio.sleep(0.5)
             running.cancel()
@@ -129,7 +129,7 @@ def test_data_that_changes_under_the_run_ends_it(tmp_path: Path, change: str) ->
 
     async def main() -> None:
         data = load(path, folder=tmp_path / "data")
-        async with ProcessSandbox().open(data, TestHost(), ()) as repl:
+        async with opened(data) as repl:
             assert (await repl.run(1, "len(context)", 30)).output == "90000\n"
             time.sleep(0.01)
             if change == "grow":

@@ -10,7 +10,7 @@ import pytest
 
 from abyme.inside.lockdown.bpf import ALLOW, ERRNO, KILL, MOST_INSTRUCTIONS
 from abyme.inside.lockdown.policy import FREE, REFUSED, bounded
-from abyme.inside.lockdown.seccomp import compile_policy
+from abyme.inside.lockdown.seccomp import compile_policy, for_process
 from abyme.inside.lockdown.syscalls import AARCH64, NUMBERS, X86_64, Architecture, number
 from support.bpf import verdict
 
@@ -94,7 +94,7 @@ RULES = [
 
 
 def program(architecture: Architecture, *, opens: bool = True) -> bytes:
-    return compile_policy(architecture, PID, opens=opens)
+    return for_process(compile_policy(architecture, opens=opens), PID)
 
 
 @BOTH

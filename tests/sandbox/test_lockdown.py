@@ -8,24 +8,26 @@ import hashlib
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from abyme.context.load import load
+from abyme.engine import engine
 from abyme.errors import ConfigError, SandboxError
 from abyme.events import CallStarted, WorkerStarted
 from abyme.inside.lockdown import LAYERS, STRICT
 from abyme.inside.lockdown.policy import FREE, bounded
 from abyme.inside.lockdown.syscalls import X86_64, number, this_architecture
-from abyme.sandbox import process
+from abyme.sandbox import zygote, zygotes
 from abyme.sandbox.process import ProcessSandbox
 from abyme.settings import load_settings
 from abyme.settings_file import FILE_NAME
 from abyme.settings_values import LIMITS, TOP
 from adversarial.trial import Some
-from support.repl import TestHost, run_cell, run_cells
+from support.repl import TestHost, opened, run_cell, run_cells
 from support.runs import ask, cell, events_of, of_kind, scripted_rlm
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux")
@@ -81,10 +83,10 @@ def test_what_python_ordinarily_does_goes_on(tmp_path: Path) -> None:
         assert third.output == "'9:00:00'\n", third.error
 
 
-@pytest.mark.skipif(not process.importable_packages(), reason="needs numpy or pandas")
+@pytest.mark.skipif(not zygotes.importable_packages(), reason="needs numpy or pandas")
 @pytest.mark.parametrize("layers", [LAYERS, STRICTLY], ids=["landlock", "no opens"])
 def test_installed_packages_work(tmp_path: Path, layers: tuple[str, ...]) -> None:
-    names = [name for name in ("numpy", "pandas") if name in process.importable_packages()]
+    names = [name for name in ("numpy", "pandas") if name in zygotes.importable_packages()]
     code = f"import {', '.join(names)}\n"
     if "numpy" in names:
         code += "a = numpy.arange(1e4).reshape(100, 100)\nassert (a @ a).shape == (100, 100)\n"
@@ -147,7 +149,7 @@ def test_unsafe_local_holds_nothing_and_says_so(runs: Path) -> None:
 
 BROKEN = {
     "no seccomp": "lock.install = fail",
-    "neither": "lock.version = lock.install = fail",
+    "neither": "lock.version = lock.ruleset = lock.install = fail",
     "seccomp that does nothing": "lock.install = lambda *given, **named: None",
     "landlock that does nothing": "lock.restrict = lambda allowed: 7",
     "no table": "lock.this_architecture = lambda: None",
@@ -155,12 +157,21 @@ BROKEN = {
 }
 
 
+@pytest.fixture
+def cold() -> Iterator[None]:
+    """No zygote is kept warm: the next run starts one of its own, which does not stay either."""
+    engine().submit(zygotes.close()).result(30)
+    yield
+    engine().submit(zygotes.close()).result(30)
+
+
+@pytest.mark.usefixtures("cold")
 @pytest.mark.parametrize("how", BROKEN)
 def test_where_nothing_holds_no_cell_is_run(
     tmp_path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     script = tmp_path / "start.py"
-    inside = Path(process.__file__).parent.parent / "inside"
+    inside = Path(zygote.__file__).parent.parent / "inside"
     script.write_text(
         "import sys, types\n"
         "package = types.ModuleType('abyme_inside')\n"
@@ -169,10 +180,10 @@ def test_where_nothing_holds_no_cell_is_run(
         "from abyme_inside.lockdown import lock\n"
         "def fail(*given, **named): raise OSError(38, 'Function not implemented')\n"
         f"{BROKEN[how]}\n"
-        "from abyme_inside.main import main\n"
+        "from abyme_inside.zygote import main\n"
         "main(int(sys.argv[1]))\n"
     )
-    monkeypatch.setattr(process, "_START", script)
+    monkeypatch.setattr(zygote, "_START", script)
     with pytest.raises(SandboxError, match=r"--unsafe-local.*unsafe_local=True"):
         run_cell(tmp_path / "held", "1")
     answer = ask(runs, [cell("FINAL(1)")])
@@ -203,7 +214,7 @@ def test_every_thread_is_held_as_the_kernel_itself_says(tmp_path: Path) -> None:
     async def main() -> list[dict[str, str]]:
         data = load("text", folder=tmp_path / "data")
         host = TestHost({"llm_query": lambda arguments: "y"})
-        async with ProcessSandbox().open(data, host, ()) as repl:
+        async with opened(data, host) as repl:
             code = "import threading, time\nllm_query('x')\n" + (
                 "for _ in range(3): threading.Thread(target=time.sleep, args=(20,)).start()"
             )
@@ -223,17 +234,18 @@ def test_every_thread_is_held_as_the_kernel_itself_says(tmp_path: Path) -> None:
         assert int(status["CapPrm"], 16) | reading == reading
 
 
+@pytest.mark.usefixtures("cold")
 def test_no_model_is_waited_for_where_no_worker_can_be_had(
     runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "_START", Path("/dev/null"))  # ends at once
+    monkeypatch.setattr(zygote, "_START", Path("/dev/null"))  # ends at once
 
     def slow(request: Any) -> str:
         time.sleep(20)
         return "too late"
 
     answer = scripted_rlm(runs, slow).completion("q", "text")
-    assert answer.status == "failed" and "the worker did not start" in answer.reason
+    assert answer.status == "failed" and "cannot start a worker" in answer.reason
     assert answer.seconds < 15
 
 
@@ -269,10 +281,9 @@ def test_a_host_that_is_gone_ends_a_worker_that_may_signal_nobody(tmp_path: Path
         f"sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
         "from pathlib import Path\n"
         "from abyme.context.documents import Data\n"
-        "from abyme.sandbox.process import ProcessSandbox\n"
-        "from support.repl import TestHost\n"
+        "from support.repl import opened\n"
         "async def main():\n"
-        "    async with ProcessSandbox().open(Data('documents', ()), TestHost(), ()) as repl:\n"
+        "    async with opened(Data('documents', ())) as repl:\n"
         "        print(repl.pid, flush=True)\n"
         "        os._exit(0)\n"
         "asyncio.run(main())\n"

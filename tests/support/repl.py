@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from abyme.context.documents import Data
 from abyme.context.load import load
 from abyme.errors import CallFailed
-from abyme.sandbox.base import Function
+from abyme.sandbox.base import Function, Host, Repl, Sandbox
 from abyme.sandbox.process import ProcessSandbox
 from abyme.types import CellResult
 
@@ -38,6 +40,20 @@ class TestHost:
         self.streamed.append(text)
 
 
+@contextlib.asynccontextmanager
+async def opened(
+    data: Data,
+    host: Host | None = None,
+    *,
+    sandbox: Sandbox | None = None,
+    functions: tuple[Function, ...] = (),
+) -> AsyncIterator[Repl]:
+    """One worker over ``data``, by itself."""
+    box = sandbox or ProcessSandbox()
+    async with box.workers() as workers, workers.open(data, host or TestHost(), functions) as repl:
+        yield repl
+
+
 def run_cells(
     folder: Path,
     cells: list[str],
@@ -53,7 +69,7 @@ def run_cells(
     async def main() -> list[CellResult]:
         data = load(context, folder=folder / "data")
         box = sandbox or ProcessSandbox(grace_seconds=0.5)
-        async with box.open(data, host or TestHost(), functions) as repl:
+        async with opened(data, host or TestHost(), sandbox=box, functions=functions) as repl:
             return [await repl.run(number, code, seconds) for number, code in enumerate(cells, 1)]
 
     return asyncio.run(main())

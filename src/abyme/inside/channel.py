@@ -10,8 +10,10 @@ import socket
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from types import FrameType
+from typing import NoReturn
 
 from .codec import Decoder, Frame, encode
 
@@ -57,18 +59,35 @@ class Interrupts:
                 raise KeyboardInterrupt
 
 
-class Channel:
-    """Sends and receives frames over the socket ``descriptor``."""
+def end_group() -> NoReturn:
+    """End this process and those that model-written code started, where it may have any."""
+    with contextlib.suppress(PermissionError):
+        os.killpg(0, signal.SIGKILL)
+    os._exit(EXIT_UNREACHABLE)
 
-    def __init__(self, descriptor: int, interrupts: Interrupts) -> None:
+
+class Channel:
+    """Sends and receives frames over the socket ``descriptor``.
+
+    ``hung_up`` is called when the other side is gone; ``interrupts`` is entered while a frame is
+    being written.
+    """
+
+    def __init__(
+        self,
+        descriptor: int,
+        interrupts: AbstractContextManager[None],
+        hung_up: Callable[[], NoReturn],
+    ) -> None:
         self._socket = socket.socket(fileno=descriptor)
+        self._hung_up = hung_up
         self._lock = threading.Lock()
         self._interrupts = interrupts
         self._descriptors: deque[int] = deque()
         self._decoder = Decoder()
 
-    def send(self, frame: Frame) -> None:
-        """Send one frame, whole, from whatever thread.
+    def send(self, frame: Frame, descriptors: Sequence[int] = ()) -> None:
+        """Send one frame, whole, from whatever thread; ``descriptors`` go beside it.
 
         Raises what :func:`.codec.encode` raises, before anything is sent. Where the host cannot
         be reached any more the process ends: there is nobody left to work for.
@@ -76,9 +95,21 @@ class Channel:
         data = encode(frame)
         with self._interrupts, self._lock:
             try:
+                if descriptors:
+                    data = data[socket.send_fds(self._socket, [data], descriptors) :]
                 self._socket.sendall(data)
             except OSError:
                 os._exit(EXIT_UNREACHABLE)
+
+    def fileno(self) -> int:
+        """The socket's descriptor."""
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        """Let go of the socket, and of what came by it and was not taken."""
+        self._socket.close()
+        while self._descriptors:
+            os.close(self._descriptors.popleft())
 
     def take_descriptor(self) -> int:
         """The oldest descriptor that came beside a frame; for the handler of that frame."""
@@ -87,8 +118,7 @@ class Channel:
     def read(self) -> list[Frame]:
         """Wait for data and give the frames that are now whole; for one thread at a time.
 
-        The host closing its end, on purpose or by dying, is the order to stop: the whole process
-        group goes, so that children of model-written code, where it may have any, go too.
+        The host closing its end, on purpose or by dying, is the order to stop.
         """
         try:
             data, descriptors, _, _ = socket.recv_fds(self._socket, 1 << 18, MOST_DESCRIPTORS)
@@ -96,9 +126,7 @@ class Channel:
             os._exit(EXIT_UNREACHABLE)
         self._descriptors.extend(descriptors)
         if not data:
-            with contextlib.suppress(PermissionError):
-                os.killpg(0, signal.SIGKILL)
-            os._exit(EXIT_UNREACHABLE)
+            self._hung_up()
         return list(self._decoder.feed(data))
 
     def wait(self, other: int) -> bool:

@@ -33,7 +33,7 @@ class Store:
     at the start that are no text). ``open_documents(index, count)`` gives read-only descriptors of
     documents in a row, at least one, which are closed here; what it raises passes through. A text
     becomes a ``str`` where that takes at most ``text_limit`` bytes of memory, else a
-    :class:`~.text.LazyText`.
+    :class:`~.text.LazyText`. ``text`` is the one text of a run, where it has been built before.
     """
 
     def __init__(
@@ -42,6 +42,7 @@ class Store:
         documents: list[dict[str, Any]],
         open_documents: Callable[[int, int], list[int]],
         text_limit: int,
+        text: str | None = None,
     ) -> None:
         self.kind = kind
         self.documents = documents
@@ -51,7 +52,7 @@ class Store:
         self._ahead = 1
         self._mapped: OrderedDict[int, Bytes] = OrderedDict()
         self._lock = threading.Lock()
-        self._context: str | LazyText | Documents | None = None
+        self._context: str | LazyText | Documents | None = text
 
     def __len__(self) -> int:
         return len(self.documents)

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import os
-import resource
-import signal
 import sys
 import threading
-import time
-from typing import Any
+from typing import Any, NamedTuple
 
 from .answer import Finishing, as_finish
 from .calls import Calls
-from .channel import Channel, Interrupts, Reception
+from .channel import Channel, Interrupts, Reception, end_group
 from .codec import Frame
 from .documents import Store
 from .functions import EXCEPTIONS, model_calls, tool
+from .lockdown.landlock import Ruleset
 from .lockdown.lock import CannotLock, lock_down
 from .namespace import Namespace, Snapshot, describe_error
 from .output import Output, Stream
 from .search import Finder
+from .usage import Usage, memory_figures
 
-_PR_SET_PDEATHSIG = 1
 _THREAD_STACK = 1 << 20
 
 
@@ -36,18 +32,18 @@ class Listing(str):
         return str(self)
 
 
-def main(descriptor: int) -> None:
+def main(descriptor: int, inherited: Inherited) -> None:
     """Serve the host over the socket ``descriptor``. Never returns: the host ends the process."""
-    end_with_host()
     # A thousand threads that wait for calls must fit beside the data under RLIMIT_DATA.
     threading.stack_size(_THREAD_STACK)
     interrupts = Interrupts()
-    channel = Channel(descriptor, interrupts)
+    channel = Channel(descriptor, interrupts, end_group)
     reception = Reception(channel, interrupts)
     calls = Calls(channel, reception)
 
+    memory = memory_figures()
     try:
-        worker = Worker(reception.next(), channel, calls, interrupts)
+        worker = Worker(reception.next(), channel, calls, interrupts, inherited)
     except CannotLock as error:
         channel.send({"t": "refused", "reason": str(error)})
         return
@@ -65,7 +61,9 @@ def main(descriptor: int) -> None:
         return True
 
     reception.start(handle)
-    channel.send({"t": "ready", "layers": worker.layers})
+    channel.send({"t": "ready", "layers": worker.layers}, memory)
+    for given in memory:
+        os.close(given)
     while True:
         frame = reception.next()
         reception.cell_begins(calls.pending)
@@ -74,14 +72,12 @@ def main(descriptor: int) -> None:
         reception.cell_ended()
 
 
-def end_with_host() -> None:
-    """Die with the thread that started this process, even inside a C function that never returns.
+class Inherited(NamedTuple):
+    """What a worker has from the process that it was forked from."""
 
-    The reader thread sees the host's end too and kills the whole process group, but only when it
-    gets the interpreter's lock. Linux only; elsewhere the reader thread is all there is.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    rules: Ruleset | None = None
+    text: str | None = None
+    """The run's one text, where that process has built it already."""
 
 
 class Worker:
@@ -92,13 +88,24 @@ class Worker:
     """
 
     def __init__(
-        self, hello: Frame, channel: Channel, calls: Calls, interrupts: Interrupts
+        self,
+        hello: Frame,
+        channel: Channel,
+        calls: Calls,
+        interrupts: Interrupts,
+        inherited: Inherited,
     ) -> None:
         self._channel = channel
         self._interrupts = interrupts
         self._cell = 0
         self._kind = hello["kind"]
-        self._store = Store(hello["kind"], hello["documents"], calls.documents, hello["text_limit"])
+        self._store = Store(
+            hello["kind"],
+            hello["documents"],
+            calls.documents,
+            hello["text_limit"],
+            inherited.text,
+        )
         stream = self._stream if hello["stream"] else None
         self._output = Output(hello["output_chars"], stream)
         sys.stdout, sys.stderr = Stream(self._output, 1), Stream(self._output, 2)
@@ -111,8 +118,10 @@ class Worker:
             self._namespace.protected["context"] = self._store.context()
         self._namespace.restore()
         self._make_importable(hello["packages"])
-        self._memory = _open_status()
-        self.layers = lock_down(hello["layers"], hello["memory_bytes"], hello["packages"])
+        self._usage = Usage()
+        self.layers = lock_down(
+            hello["layers"], hello["memory_bytes"], hello["packages"], inherited.rules
+        )
 
     def _functions(self, hello: Frame, calls: Calls) -> dict[str, Any]:
         tools = {
@@ -147,7 +156,7 @@ class Worker:
         self._output.start()
         self._finishing.start()
         before = self._namespace.snapshot()
-        started, cpu = time.monotonic(), time.process_time()
+        self._usage.start()
         self._namespace.restore()
         ended, error = self._execute(code, f"<cell {cell}>")
         self._interrupts.cell_running = False  # an interrupt may have cut the `finally` short
@@ -171,9 +180,7 @@ class Worker:
             "finish": finish,
             "draft": draft,
             "notes": notes,
-            "seconds": time.monotonic() - started,
-            "cpu_seconds": time.process_time() - cpu,
-            "peak_bytes": peak_bytes(self._memory),
+            **self._usage.figures(),
         }
 
     def _overwritten(self) -> list[str]:
@@ -241,21 +248,3 @@ class Worker:
 
     def _stream(self, text: str) -> None:
         self._channel.send({"t": "out", "cell": self._cell, "text": text})
-
-
-def _open_status() -> int:
-    """A descriptor of this process's own figures, which cannot be opened later; -1 for none."""
-    try:
-        return os.open("/proc/self/status", os.O_RDONLY)
-    except OSError:
-        return -1
-
-
-def peak_bytes(status: int) -> int:
-    """Highest resident size of this process. ``ru_maxrss`` would start at the parent's."""
-    try:
-        figures = os.pread(status, 1 << 14, 0)
-        return int(figures.partition(b"VmHWM:")[2].split(maxsplit=1)[0]) * 1024
-    except (OSError, ValueError, IndexError):  # no Linux, or the cell closed the descriptor
-        unit = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

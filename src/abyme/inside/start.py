@@ -1,4 +1,4 @@
-"""The script that a worker process runs: makes this folder a package and starts :mod:`.main`.
+"""The script that a zygote's process runs: makes this folder a package and starts :mod:`.zygote`.
 
 The folder gets a name of its own rather than ``abyme.inside``, because importing that would first
 import ``abyme``, which is the host's and needs packages that the worker does not have.
@@ -11,6 +11,6 @@ if __name__ == "__main__":
     _package = ModuleType("abyme_inside")
     _package.__path__ = [__file__.rpartition("/")[0]]
     sys.modules["abyme_inside"] = _package
-    from abyme_inside.main import main  # type: ignore[import-not-found]
+    from abyme_inside.zygote import main  # type: ignore[import-not-found]
 
     main(int(sys.argv[1]))

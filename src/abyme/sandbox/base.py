@@ -64,8 +64,20 @@ class Repl(Protocol):
         """The variable ``name`` as an answer, or None where there is none. Runs no code."""
 
 
+class Workers(Protocol):
+    """The workers of one run."""
+
+    def open(
+        self, data: Data, host: Host, functions: tuple[Function, ...]
+    ) -> AbstractAsyncContextManager[Repl]:
+        """A fresh worker, which no other node has used. Leaving ends it and all that it started.
+
+        Raises :class:`~abyme.errors.SandboxError` where that is impossible.
+        """
+
+
 class Sandbox(Protocol):
-    """Opens REPLs. Leaving the context ends the worker and everything it started."""
+    """Where code runs: settings, from which each run makes its own workers."""
 
     @property
     def name(self) -> str:
@@ -75,7 +87,8 @@ class Sandbox(Protocol):
     def text_bytes(self) -> int:
         """Bytes that a text may take as a ``str``; a larger one is a lazy text."""
 
-    def open(
-        self, data: Data, host: Host, functions: tuple[Function, ...]
-    ) -> AbstractAsyncContextManager[Repl]:
-        """Start a worker. Raises :class:`~abyme.errors.SandboxError` where that is impossible."""
+    def workers(self) -> AbstractAsyncContextManager[Workers]:
+        """What the workers of a run share, for as long as the run lasts.
+
+        Raises :class:`~abyme.errors.SandboxError` where there can be none.
+        """

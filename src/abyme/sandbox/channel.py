@@ -35,6 +35,8 @@ class Channel:
         self._on_end = on_end
         self._decoder = Decoder()
         self._waiting: deque[tuple[memoryview, Sequence[int]]] = deque()
+        self._most_descriptors = 0
+        self._descriptors: list[int] = []
         self._loop = asyncio.get_running_loop()
         self._closed = False
         self._loop.add_reader(end.fileno(), self._readable)
@@ -53,6 +55,18 @@ class Channel:
             if self._waiting:
                 self._loop.add_writer(self._socket.fileno(), self._writable)
 
+    def accept_descriptors(self, most: int) -> None:
+        """Take that many descriptors beside what comes; the kernel closes those above.
+
+        For as long as the other side can be trusted: from 0 on, which is the beginning, none.
+        """
+        self._most_descriptors = most
+
+    def take_descriptors(self) -> list[int]:
+        """Those that came, for the caller to close."""
+        taken, self._descriptors = self._descriptors, []
+        return taken
+
     def close(self) -> None:
         """Hang up. The worker takes that as the order to end."""
         if self._closed:
@@ -64,10 +78,20 @@ class Channel:
         for _, descriptors in self._waiting:
             _close(descriptors)
         self._waiting.clear()
+        _close(self.take_descriptors())
+
+    def disown(self) -> None:
+        """In a forked copy of this process, whose event loop is not its own: only let go."""
+        self._closed = True
+        self._socket.close()
 
     def _readable(self) -> None:
         try:
-            data = self._socket.recv(_READ)
+            if self._most_descriptors:
+                data, came, _, _ = socket.recv_fds(self._socket, _READ, self._most_descriptors)
+                self._descriptors += came
+            else:
+                data = self._socket.recv(_READ)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:

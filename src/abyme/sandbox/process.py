@@ -9,26 +9,19 @@ opened, unless ``unsafe_local`` says that the code may do what the user may.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import AsyncIterator
-from functools import cache
-from pathlib import Path
 
 import msgspec
 
 from abyme.context.documents import Data
-from abyme.errors import SandboxError
 from abyme.inside.lockdown import LAYERS, MEMORY
+from abyme.sandbox import zygotes
 from abyme.sandbox.base import Function, Host, Repl
+from abyme.sandbox.memory import TreeMemory, most_of_this_machine
+from abyme.sandbox.shared_text import SharedTexts, SharingRepl, worth_sharing
 from abyme.sandbox.worker import Worker
+from abyme.sandbox.zygote import Zygote
 
-_START = Path(__file__).parent.parent / "inside" / "start.py"
-_PACKAGES = ("numpy", "pandas")
-_WITH_PACKAGES = ("dateutil", "pytz", "six", "tzdata")
 _START_SECONDS = 30.0
 
 
@@ -37,6 +30,8 @@ class ProcessSandbox(msgspec.Struct, frozen=True, kw_only=True):
 
     memory_bytes: int = 4 << 30
     """Private memory that a worker may allocate (RLIMIT_DATA)."""
+    tree_bytes: int | None = None
+    """Memory that all workers of a run may take together; None: three quarters of what there is."""
     text_bytes: int = 512 << 20
     """A document whose ``str`` would take more than this is a lazy text instead."""
     output_chars: int = 10_000
@@ -56,27 +51,53 @@ class ProcessSandbox(msgspec.Struct, frozen=True, kw_only=True):
         return (MEMORY,) if self.unsafe_local else LAYERS
 
     @contextlib.asynccontextmanager
+    async def workers(self) -> AsyncIterator[ProcessWorkers]:
+        """See :class:`abyme.sandbox.base.Sandbox`."""
+        async with zygotes.in_use():
+            await zygotes.zygote()  # started now, so that it is warm when the first is asked for
+            workers = ProcessWorkers(self)
+            try:
+                yield workers
+            finally:
+                await workers.close()
+
+
+class ProcessWorkers:
+    """The workers of one run: forked from warm processes, watched together."""
+
+    def __init__(self, sandbox: ProcessSandbox) -> None:
+        self._sandbox = sandbox
+        self._texts = SharedTexts(sandbox.text_bytes)
+        self._memory = TreeMemory(sandbox.tree_bytes or most_of_this_machine())
+
+    @contextlib.asynccontextmanager
     async def open(
         self, data: Data, host: Host, functions: tuple[Function, ...]
     ) -> AsyncIterator[Repl]:
-        """Start a worker; see :class:`abyme.sandbox.base.Sandbox`."""
-        worker = self.start(data, host, functions)
-        try:
-            await worker.ready(_START_SECONDS)
-            yield worker
-        finally:
-            await worker.close()
+        """See :class:`abyme.sandbox.base.Workers`."""
 
-    def start(self, data: Data, host: Host, functions: tuple[Function, ...]) -> Worker:
-        """Start the process without waiting until it is ready for its first cell."""
-        ours, theirs = socket.socketpair()
+        async def start(zygote: Zygote) -> Worker:
+            return await self._start(zygote, data, host, functions)
+
+        worker = await start(await zygotes.zygote())
+        repl: Worker | SharingRepl = worker
+        if worth_sharing(data):
+            repl = SharingRepl(worker, start, lambda: self._texts.zygote(data.documents[0]))
         try:
-            process = _spawn(theirs.fileno())
-        except OSError as error:
-            ours.close()
-            raise SandboxError(f"cannot start the worker: {error}") from error
+            yield repl
         finally:
-            theirs.close()
+            await repl.close()
+
+    async def close(self) -> None:
+        """End what they shared."""
+        await self._texts.close()
+        await self._memory.close()
+
+    async def _start(
+        self, zygote: Zygote, data: Data, host: Host, functions: tuple[Function, ...]
+    ) -> Worker:
+        child, end = await zygote.fork()
+        box = self._sandbox
         hello = {
             "t": "hello",
             "kind": data.kind,
@@ -94,48 +115,17 @@ class ProcessSandbox(msgspec.Struct, frozen=True, kw_only=True):
                 {"name": item.name, "parameters": list(item.parameters), "doc": item.doc}
                 for item in functions
             ],
-            "text_limit": self.text_bytes,
-            "output_chars": self.output_chars,
+            "text_limit": box.text_bytes,
+            "output_chars": box.output_chars,
             "stream": host.listens,
-            "memory_bytes": self.memory_bytes,
-            "packages": importable_packages(),
-            "layers": self.asked_layers(),
+            "memory_bytes": box.memory_bytes,
+            "packages": zygotes.importable_packages(),
+            "layers": box.asked_layers(),
         }
-        return Worker(process, ours, hello, data, host, self.grace_seconds)
-
-
-def _spawn(descriptor: int) -> subprocess.Popen[bytes]:
-    """The worker process: the standard library only, nothing of the host's environment."""
-    return subprocess.Popen(
-        [sys.executable, "-s", "-P", "-S", str(_START), str(descriptor)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        pass_fds=(descriptor,),
-        env=worker_environment(),
-        cwd="/",
-        start_new_session=True,
-    )
-
-
-def worker_environment() -> dict[str, str]:
-    """All that a worker's environment holds. Hash seed 0 makes re-run cells repeat themselves."""
-    return {
-        "PATH": os.defpath,
-        "LANG": "C.UTF-8",
-        "PYTHONHASHSEED": "0",
-        "PYTHONUTF8": "1",
-    }
-
-
-@cache
-def importable_packages() -> dict[str, list[str]]:
-    """Folders of numpy and pandas, and of what they import, where they are installed."""
-    found: dict[str, list[str]] = {}
-    for name in _PACKAGES + _WITH_PACKAGES:
-        spec = importlib.util.find_spec(name)
-        if spec is not None and spec.origin:
-            origin = Path(spec.origin)
-            home = origin.parent.parent if spec.submodule_search_locations else origin.parent
-            found[name] = [str(home)]
-    return found if any(name in found for name in _PACKAGES) else {}
+        worker = Worker(child, end, hello, data, host, box.grace_seconds, self._memory)
+        try:
+            await worker.ready(_START_SECONDS)
+        except BaseException:
+            await worker.close()
+            raise
+        return worker

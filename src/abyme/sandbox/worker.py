@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import socket
-import subprocess
 from typing import Any
 
 import msgspec
@@ -17,9 +17,10 @@ from abyme.inside.channel import MOST_DESCRIPTORS
 from abyme.inside.codec import Frame, FrameError
 from abyme.sandbox.base import Host
 from abyme.sandbox.channel import HUNG_UP, Channel
-from abyme.sandbox.child import CLOSED, ChildProcess, describe_exit
+from abyme.sandbox.child import CLOSED, Child, describe_exit
 from abyme.sandbox.clock import CellClock
 from abyme.sandbox.frames import Done, FinishFrame, LayerName, Piece, characters, cut, in_parts
+from abyme.sandbox.memory import Member, TreeMemory
 from abyme.types import CellError, CellResult, Finish, Quote
 
 _log = logging.getLogger("abyme")
@@ -42,12 +43,13 @@ class Worker:
 
     def __init__(
         self,
-        process: subprocess.Popen[bytes],
+        child: Child,
         end: socket.socket,
         hello: Frame,
         data: Data,
         host: Host,
         grace_seconds: float,
+        memory: TreeMemory | None = None,
     ) -> None:
         self._data = data
         self._documents = len(data.documents)
@@ -67,8 +69,12 @@ class Worker:
         self._layers: tuple[str, ...] = ()
         self._refused = ""
         self.ended_how = ""
-        self._child = ChildProcess(process, lambda: self._on_end(HUNG_UP))
+        self._tree = memory
+        self._memory: Member | None = None
+        self._child = child
+        child.watch(lambda: self._on_end(HUNG_UP))
         self._channel = Channel(end, self._on_frame, self._on_end)
+        self._channel.accept_descriptors(1)
         self._channel.send(hello)
 
     @property
@@ -97,7 +103,7 @@ class Worker:
             await self._end()
             if self._refused:
                 raise SandboxError(f"{self._refused}. {WAY_OUT}") from None
-            last = self._child.output().strip().rpartition("\n")[2]
+            last = self._child.raw.text().strip().rpartition("\n")[2]
             raise SandboxError(f"the worker did not start: {self.ended_how}. {last}") from None
 
     async def run(self, cell: int, code: str, seconds: float) -> CellResult:
@@ -107,10 +113,12 @@ class Worker:
         that it used, ended the run.
         """
         self._cell = cell
-        self._child.forget_output()
+        self._child.raw.forget()
         self._done = self._loop.create_future()
         started, self._clock = self._loop.time(), CellClock(seconds, self._deadline)
         self._channel.send({"t": "run", "cell": cell, "code": code})
+        if self._memory is not None:
+            self._memory.cell_begins()
         if not self.alive:
             self._fail(self.ended_how)
         try:
@@ -124,6 +132,8 @@ class Worker:
             self._cancel_calls()
             raise
         finally:
+            if self._memory is not None:
+                self._memory.cell_ended()
             self._clock.stop()
             if self._grace_timer is not None:
                 self._grace_timer.cancel()
@@ -178,9 +188,16 @@ class Worker:
             self._die_of(error)
 
     def _on_ready(self, layers: tuple[str, ...]) -> None:
-        if not self._ready.done():
-            self._layers = layers
-            self._ready.set_result(None)
+        if self._ready.done():
+            return
+        self._layers = layers
+        figures = self._channel.take_descriptors()
+        self._channel.accept_descriptors(0)  # from now on model-written code may be what sends
+        if self._tree is not None and figures:
+            self._memory = self._tree.join(figures.pop(), self._on_end)
+        for figure in figures:
+            os.close(figure)
+        self._ready.set_result(None)
 
     def _on_done(self, done: Done) -> None:
         if done.cell == self._cell and self._done is not None and not self._done.done():
@@ -340,8 +357,10 @@ class Worker:
             self.ended_how = CLOSED if status is None else describe_exit(status)
         await self._child.end()
         self._channel.close()
+        if self._memory is not None:
+            self._memory.close()
         self.ended_how = self.ended_how or "it was closed"
 
     def _raw_output(self) -> str:
-        text = self._child.output()
+        text = self._child.raw.text()
         return f"\n[written straight to descriptor 1 or 2:]\n{text}" if text else ""

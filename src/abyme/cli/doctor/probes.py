@@ -55,7 +55,8 @@ def try_worker(sandbox: Sandbox) -> Tried:
 
 
 async def _run_a_cell(sandbox: Sandbox) -> tuple[str, ...]:
-    async with sandbox.open(Data("documents", ()), _NoHost(), ()) as repl:
+    nothing = Data("documents", ())
+    async with sandbox.workers() as workers, workers.open(nothing, _NoHost(), ()) as repl:
         result = await repl.run(1, "print(6 * 7)", _CELL_SECONDS)
     if result.output.strip() != "42":
         raise SandboxError(f"a cell {result.ended} and printed {result.output[:60]!r}, not 42")

@@ -11,6 +11,7 @@ import ctypes
 import os
 import struct
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from .kernel import call
 
@@ -36,23 +37,35 @@ def version() -> int:
     return call(_CREATE_RULESET, None, 0, _ASK_VERSION)
 
 
-def restrict(allowed: Iterable[tuple[str, int]]) -> int:
-    """Allow these paths, with the access named, and nothing more, for good; the version used.
+class Ruleset(NamedTuple):
+    """Rules that any process which has the descriptor can put on; ``version`` is Landlock's."""
 
-    What does not exist is passed over. PR_SET_NO_NEW_PRIVS must be set. Raises OSError.
+    descriptor: int
+    version: int
+
+
+def ruleset(allowed: Iterable[tuple[str, int]]) -> Ruleset:
+    """Rules that allow these paths, with the access named, and nothing more.
+
+    What does not exist is passed over. Raises OSError.
     """
     latest = version()
     attributes = struct.pack(
         "=QQQ", _bits(_FILES, latest), _bits(_NET, latest), _bits(_SCOPES, latest)
     )
-    ruleset = call(_CREATE_RULESET, attributes, len(attributes), 0)
+    descriptor = call(_CREATE_RULESET, attributes, len(attributes), 0)
     try:
         for path, access in allowed:
-            _allow(ruleset, path, access)
-        call(_RESTRICT_SELF, ruleset, 0)
-    finally:
-        os.close(ruleset)
-    return latest
+            _allow(descriptor, path, access)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return Ruleset(descriptor, latest)
+
+
+def restrict(rules: Ruleset) -> None:
+    """Put them on this process, for good. PR_SET_NO_NEW_PRIVS must be set. Raises OSError."""
+    call(_RESTRICT_SELF, rules.descriptor, 0)
 
 
 def _allow(ruleset: int, path: str, access: int) -> None:

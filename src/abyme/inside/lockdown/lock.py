@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable
 
 from . import MEMORY, STRICT
 from .kernel import call
-from .landlock import restrict, version
+from .landlock import Ruleset, restrict, ruleset, version
 from .limits import (
     drop_capabilities,
     limit_memory,
@@ -17,7 +18,7 @@ from .limits import (
     undumpable,
 )
 from .readable import readable
-from .seccomp import install
+from .seccomp import compile_policy, install
 from .syscalls import Architecture, number, this_architecture
 
 
@@ -25,13 +26,30 @@ class CannotLock(Exception):
     """This system lacks something without which code would not be held; says what."""
 
 
+def prepare(packages: dict[str, list[str]]) -> Ruleset | None:
+    """What is the same for every process that will be forked from this one, made once.
+
+    None where Landlock's rules cannot be made; :func:`lock_down` says why.
+    """
+    with contextlib.suppress(OSError, CannotLock):
+        compile_policy(_architecture(), opens=True)
+        return ruleset(readable(packages))
+    return None
+
+
 def lock_down(
-    layers: list[str], memory_bytes: int, packages: dict[str, list[str]]
+    layers: list[str],
+    memory_bytes: int,
+    packages: dict[str, list[str]],
+    prepared: Ruleset | None = None,
 ) -> tuple[str, ...]:
     """Put on ``layers`` (:data:`.LAYERS`; tests leave some out) and say which hold.
 
-    To be called while this process has one thread. Raises :class:`CannotLock`.
+    ``prepared``: what :func:`prepare` made of the same packages; closed here. To be called while
+    this process has one thread. Raises :class:`CannotLock`.
     """
+    if prepared is not None and "landlock" not in layers:
+        os.close(prepared.descriptor)
     held: list[str] = []
     if "rlimits" in layers or MEMORY in layers:
         limit_memory(memory_bytes)
@@ -55,8 +73,9 @@ def lock_down(
         raise CannotLock(f"a right cannot be given up: {error}") from None
     strict = STRICT in layers
     if "landlock" in layers:
-        if latest := _landlock(packages):
-            held.append(f"landlock {latest}")
+        if rules := prepared or _rules(packages):
+            _landlock(rules)
+            held.append(f"landlock {rules.version}")
         else:
             strict = True
     if strict:
@@ -78,18 +97,26 @@ def _architecture() -> Architecture:
     return found
 
 
-def _landlock(packages: dict[str, list[str]]) -> int:
-    """Restrict what may be opened; 0 where the kernel has no Landlock, or has it switched off."""
+def _rules(packages: dict[str, list[str]]) -> Ruleset | None:
+    """What may be opened; None where the kernel has no Landlock, or has it switched off."""
     try:
         version()
     except OSError:
-        return 0
+        return None
     try:
-        latest = restrict(readable(packages))
+        return ruleset(readable(packages))
     except OSError as error:
         raise CannotLock(f"Landlock is there and refuses its rules: {error}") from None
+
+
+def _landlock(rules: Ruleset) -> None:
+    try:
+        restrict(rules)
+    except OSError as error:
+        raise CannotLock(f"Landlock is there and refuses to hold: {error}") from None
+    finally:
+        os.close(rules.descriptor)
     _must_fail(lambda: os.close(os.open("/", os.O_RDONLY)), "Landlock")
-    return latest
 
 
 def _seccomp(architecture: Architecture, *, opens: bool) -> None:
