@@ -100,7 +100,8 @@ def memory(bench: Bench, data: Path) -> list[Row]:
             than[process]["all"],
             unit="MB",
             compared="difference",
-            note=f"resident; {_anonymous(each, than, process):+.1f} MB of the difference is no "
+            note="by proportional share, zygotes included; "
+            f"{_anonymous(each, than, process):+.1f} MB of the difference is no "
             "page of a file; floor: the same run over a text of one line",
         )
         for when, each, than in zip(_WHEN, large, base, strict=True)

@@ -28,6 +28,7 @@ from benchmarks.figures import Bench, Row, table
 from benchmarks.frames import frames
 from benchmarks.large import large
 from benchmarks.parts import parts
+from benchmarks.sandbox import sandbox
 from benchmarks.start import start
 from benchmarks.turns import turns
 
@@ -40,6 +41,7 @@ ALL: dict[str, Callable[[Bench], list[Row]]] = {
     "batch": batch,
     "large": large,
     "data": data,
+    "sandbox": sandbox,
     "parts": parts,
     "frames": frames,
 }

@@ -80,6 +80,7 @@ class NodeRepl:
         self._worker = AsyncExitStack()
         self._opening: asyncio.Task[Repl] | None = None
         self._past: list[_Past] = []
+        self._told_pid = 0
 
     async def __aenter__(self) -> NodeRepl:
         self._opening = asyncio.create_task(self._open())
@@ -132,9 +133,8 @@ class NodeRepl:
                 opening.result()
             return await task
         finally:
-            if not task.done():
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def look(self, name: str) -> Finish | None:
         """The variable ``name`` as an answer; None where there is none."""
@@ -146,14 +146,20 @@ class NodeRepl:
         repl = await self._worker.enter_async_context(
             self._workers.open(self._data, self._router, self._functions)
         )
-        self._emit(WorkerStarted(self._node, repl.pid, self._sandbox, repl.layers))
+        self._tell_of(repl)
         return repl
+
+    def _tell_of(self, repl: Repl) -> None:
+        self._told_pid = repl.pid
+        self._emit(WorkerStarted(self._node, repl.pid, self._sandbox, repl.layers))
 
     async def _run(self, cell: int, code: str) -> CellResult:
         assert self._opening is not None
         repl = await asyncio.shield(self._opening)
         self._router.start_cell(cell)
         result = await repl.run(cell, code, self._cell_seconds)
+        if repl.pid != self._told_pid:  # one that shares the text took the place of an unused one
+            self._tell_of(repl)
         calls = self._router.calls_of(cell)
         return msgspec.structs.replace(result, calls=calls.made, failed_calls=tuple(calls.failed))
 

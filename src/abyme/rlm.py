@@ -17,6 +17,7 @@ from abyme.context.load import Context
 from abyme.engine import Handle, engine
 from abyme.errors import ConfigError
 from abyme.events import PASSING, Event
+from abyme.hardening import harden
 from abyme.models.base import Model
 from abyme.models.prices import Price, flat_price, known_or
 from abyme.progress import Following, Progress
@@ -48,6 +49,8 @@ class RLM:
     - ``tools``: typed functions of yours that code in the REPL may call.
     - ``runs``: the folder for journals; else ``ABYME_RUNS``, else the user's data directory.
     - ``sandbox``: where code runs; the default is a process of its own that locks itself in.
+    - ``harden_host``: close this whole process to others of the same user, as the command does:
+      they cannot read its memory or environment. Debuggers cannot attach any more either.
 
     Raises :class:`~abyme.errors.ConfigError` for what can be seen to be wrong at once. An object
     may serve any number of runs at the same time, from any threads and loops.
@@ -66,7 +69,10 @@ class RLM:
         tools: Sequence[Callable[..., Any]] = (),
         runs: str | os.PathLike[str] | None = None,
         sandbox: Sandbox | None = None,
+        harden_host: bool = False,
     ) -> None:
+        if harden_host:
+            harden()
         self._model = engine().resolve(model, base_url, api_key)
         self._sub_model = (
             self._model if sub_model is None else engine().resolve(sub_model, base_url, api_key)

@@ -1,44 +1,18 @@
-"""The same attempts as a user without rights, whom other rules of the kernel hold than root."""
+"""The same attempts as a user without rights."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
 
 from adversarial.attempts import PROCESSES, READING, STARTING
-
-_NOBODY = 65534
-_READING = "+dac_read_search"
+from support.nobody import passed_as_nobody
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux")
 def test_what_is_held_as_root_is_held_as_nobody() -> None:
-    if os.geteuid():
-        pytest.skip("the other tests already run as a user without rights")
-    if shutil.which("setpriv") is None:
-        pytest.skip("needs setpriv")
-    with tempfile.TemporaryDirectory(prefix="abyme-") as folder:
-        os.chown(folder, _NOBODY, _NOBODY)
-        # The right to read is kept: this Python may lie in root's home.
-        command = [
-            "setpriv", f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups",
-            f"--inh-caps={_READING}", f"--ambient-caps={_READING}",
-            f"--bounding-set=-all,{_READING}",
-            sys.executable, "-B", "-m", "pytest", "-p", "no:cacheprovider",
-            f"--basetemp={folder}/pytest",
-            str(Path(__file__).with_name("test_attempts.py")),
-            "-k", "processes or reading",
-        ]  # fmt: skip
-        environ = {**os.environ, "HOME": folder, "TMPDIR": folder}
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=300, env=environ, cwd=folder
-        )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
-    passed = int(done.stdout.rsplit(" passed", 1)[0].rsplit(maxsplit=1)[-1])
+    attempts = Path(__file__).with_name("test_attempts.py")
+    passed = passed_as_nobody(attempts, "-k", "processes or reading", seconds=300)
     assert passed >= 0.8 * len((*PROCESSES, *READING, *STARTING))

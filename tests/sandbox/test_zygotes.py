@@ -117,7 +117,8 @@ def test_a_text_is_there_once_for_all_workers_of_a_run(tmp_path: Path) -> None:
         data = large(tmp_path)
         characters = data.documents[0].bytes // 7 * 4
         code = "len(context), context.count('β'), context[-3:]"
-        async with ProcessSandbox().workers() as workers:
+        # Not held, so that a test without rights may look at their memory.
+        async with ProcessSandbox(unsafe_local=True).workers() as workers:
             repls = [workers.open(data, TestHost(), ()) for _ in range(6)]
             async with asyncio.TaskGroup() as group:
                 opening = [group.create_task(each.__aenter__()) for each in repls]

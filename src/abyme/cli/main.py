@@ -183,9 +183,11 @@ def ask(
     from abyme.cli import ask
     from abyme.cli.ask.arguments import sort_arguments
     from abyme.cli.model_choice import default_model
+    from abyme.hardening import harden
     from abyme.sandbox.process import ProcessSandbox
     from abyme.settings import load_settings
 
+    harden()
     asked = sort_arguments(arguments, question, sys.stdin)
     settings = load_settings(os.environ, Path())
     settings = settings.over(**flags, exclude=list(exclude), runs=runs_folder)

@@ -15,6 +15,7 @@ from .hits import Hit, Passage
 
 MAX_ANSWER = 16_000_000
 """Characters of the longest answer."""
+MAX_QUOTES = 10_000
 
 Locate = Callable[[str, "str | None", int], "dict[str, Any] | None"]
 
@@ -119,6 +120,8 @@ class Finishing:
         A quote is exact or it is none.
         """
         asked = [quotes] if isinstance(quotes, str) else list(quotes)
+        if len(asked) > MAX_QUOTES:
+            raise ValueError(f"{len(asked):,} quotes, and {MAX_QUOTES:,} are the most")
         found = [self._quote(quote) for quote in asked]
         missing = [str(quote["text"]) for quote in found if "document" not in quote]
         if missing:

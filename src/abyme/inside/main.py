@@ -18,7 +18,7 @@ from .lockdown.lock import CannotLock, lock_down
 from .namespace import Namespace, Snapshot, describe_error
 from .output import Output, Stream
 from .search import Finder
-from .usage import Usage, memory_figures
+from .usage import Usage, tell_memory
 
 _THREAD_STACK = 1 << 20
 
@@ -41,7 +41,7 @@ def main(descriptor: int, inherited: Inherited) -> None:
     reception = Reception(channel, interrupts)
     calls = Calls(channel, reception)
 
-    memory = memory_figures()
+    tell_memory(channel)
     try:
         worker = Worker(reception.next(), channel, calls, interrupts, inherited)
     except CannotLock as error:
@@ -61,9 +61,7 @@ def main(descriptor: int, inherited: Inherited) -> None:
         return True
 
     reception.start(handle)
-    channel.send({"t": "ready", "layers": worker.layers}, memory)
-    for given in memory:
-        os.close(given)
+    channel.send({"t": "ready", "layers": worker.layers})
     while True:
         frame = reception.next()
         reception.cell_begins(calls.pending)

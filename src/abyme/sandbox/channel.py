@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import array
 import asyncio
+import fcntl
 import os
 import socket
+import termios
 from collections import deque
 from collections.abc import Callable, Sequence
 
 from abyme.inside.codec import Decoder, Frame, FrameError, encode
+from abyme.inside.hits import cut_end
 
 _READ = 1 << 18
 HUNG_UP = "it hung up"
+MOST_QUEUED = 64 << 20
+"""Bytes that wait to be sent, from which on nothing more is read."""
 
 
 class Channel:
     """Frames to and from one worker.
 
     ``on_frame`` gets each frame; ``on_end`` is called once, with the reason, when the worker hangs
-    up or sends what is no frame. No backpressure towards the worker is needed: what it may send
-    is bounded by its calls in flight and the caps on its output.
+    up or sends what is no frame. A worker that does not read what it is sent is not read either:
+    what it cannot send makes no more work.
     """
 
     def __init__(
@@ -37,6 +42,9 @@ class Channel:
         self._waiting: deque[tuple[memoryview, Sequence[int]]] = deque()
         self._most_descriptors = 0
         self._descriptors: list[int] = []
+        self._queued = 0
+        self._room = asyncio.Event()
+        self._room.set()
         self._loop = asyncio.get_running_loop()
         self._closed = False
         self._loop.add_reader(end.fileno(), self._readable)
@@ -49,11 +57,31 @@ class Channel:
         if self._closed:
             _close(descriptors)
             return
-        self._waiting.append((memoryview(encode(frame)), descriptors))
+        data = memoryview(encode(frame))
+        self._waiting.append((data, descriptors))
+        self._queued += len(data)
         if len(self._waiting) == 1:
             self._flush()
-            if self._waiting:
+            if self._waiting and not self._closed:
                 self._loop.add_writer(self._socket.fileno(), self._writable)
+        if self._queued > MOST_QUEUED and self._room.is_set() and not self._closed:
+            self._room.clear()
+            self._loop.remove_reader(self._socket.fileno())
+
+    async def room(self) -> None:
+        """Wait while more is queued than may be."""
+        await self._room.wait()
+
+    def all_read(self) -> bool:
+        """Whether the other side has read all that was sent; True where the system cannot say."""
+        if self._closed or self._waiting:
+            return self._closed
+        unread = array.array("i", [0])
+        try:
+            fcntl.ioctl(self._socket, termios.TIOCOUTQ, unread)
+        except OSError:
+            return True
+        return unread[0] == 0
 
     def accept_descriptors(self, most: int) -> None:
         """Take that many descriptors beside what comes; the kernel closes those above.
@@ -75,6 +103,7 @@ class Channel:
         self._loop.remove_reader(self._socket.fileno())
         self._loop.remove_writer(self._socket.fileno())
         self._socket.close()
+        self._room.set()
         for _, descriptors in self._waiting:
             _close(descriptors)
         self._waiting.clear()
@@ -105,12 +134,17 @@ class Channel:
                     return
                 self._on_frame(frame)
         except FrameError as error:
-            self._end(f"it sent what is no frame ({error})")
+            self._end(f"it sent what is no frame ({cut_end(str(error), 200)})")
 
     def _writable(self) -> None:
         self._flush()
+        if self._closed:
+            return
         if not self._waiting:
             self._loop.remove_writer(self._socket.fileno())
+        if self._queued < MOST_QUEUED // 2 and not self._room.is_set():
+            self._room.set()
+            self._loop.add_reader(self._socket.fileno(), self._readable)
 
     def _flush(self) -> None:
         while self._waiting:
@@ -123,9 +157,12 @@ class Channel:
                 sent = self._socket.sendmsg([data], ancillary)
             except (BlockingIOError, InterruptedError):
                 return
-            except OSError:
-                return  # the reader sees the end too, and says so
+            except OSError as error:
+                gone = isinstance(error, BrokenPipeError | ConnectionResetError)
+                self._end(HUNG_UP if gone else f"it cannot be written to ({error.strerror})")
+                return
             _close(descriptors)
+            self._queued -= sent
             if sent < len(data):
                 self._waiting[0] = (data[sent:], ())
                 continue

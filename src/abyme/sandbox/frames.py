@@ -6,35 +6,47 @@ from typing import Annotated, Any
 
 import msgspec
 
+from abyme.inside.answer import MAX_ANSWER, MAX_QUOTES
+from abyme.inside.namespace import MAX_VARIABLES
 from abyme.inside.shorten import shorten
-from abyme.types import CellError, Ended, Variable
+from abyme.types import CellError, Ended
 
 _PART_CHARACTERS = 8_000_000
 
 Piece = Annotated[str, msgspec.Meta(max_length=1 << 20)]
 LayerName = Annotated[str, msgspec.Meta(max_length=100)]
+Note = Annotated[str, msgspec.Meta(max_length=4_000)]
+AnswerText = Annotated[str, msgspec.Meta(max_length=MAX_ANSWER)]
 Text = Annotated[str, msgspec.Meta(max_length=1 << 20)]
-Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
+Number = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 
 
 class Place(msgspec.Struct):
     """Where a quote stands: the number of its document, byte offsets, a line from 1."""
 
-    text: str
-    document: int
-    start: Count
-    end: Count
-    line: Count
+    text: AnswerText
+    document: Number
+    start: Number
+    end: Number
+    line: Number
 
 
 class FinishFrame(msgspec.Struct):
     """An answer that was handed over."""
 
     value: Any
-    text: str
-    via: str
-    quotes: tuple[Place, ...] = ()
+    text: AnswerText
+    via: Annotated[str, msgspec.Meta(max_length=20)]
+    quotes: Annotated[tuple[Place, ...], msgspec.Meta(max_length=MAX_QUOTES)] = ()
+
+
+class VariableFrame(msgspec.Struct):
+    """A variable that a cell made or changed."""
+
+    name: LayerName
+    type: LayerName
+    size: LayerName = ""
 
 
 class Done(msgspec.Struct):
@@ -43,13 +55,13 @@ class Done(msgspec.Struct):
     cell: int
     ended: Ended
     output: Text
-    output_chars: Count
-    variables: tuple[Variable, ...]
-    notes: tuple[str, ...]
+    output_chars: Number
+    variables: Annotated[tuple[VariableFrame, ...], msgspec.Meta(max_length=MAX_VARIABLES)]
+    notes: Annotated[tuple[Note, ...], msgspec.Meta(max_length=100)]
     seconds: Seconds
     cpu_seconds: Seconds
-    peak_bytes: Count
-    draft: str = ""
+    peak_bytes: Number
+    draft: AnswerText = ""
     error: CellError | None = None
     finish: FinishFrame | None = None
 
@@ -84,5 +96,5 @@ def characters(value: Any) -> int:
     if isinstance(value, str):
         return len(value)
     if isinstance(value, dict):
-        return sum(map(characters, value.values()))
+        return sum(len(key) + characters(item) for key, item in value.items())
     return sum(map(characters, value)) if isinstance(value, list) else 8

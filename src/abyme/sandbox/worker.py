@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
 import os
 import socket
-from typing import Any
 
 import msgspec
 
 from abyme.context.documents import Data
-from abyme.errors import AbymeError, DataError, JournalError, SandboxError
-from abyme.inside.channel import MOST_DESCRIPTORS
+from abyme.errors import AbymeError, SandboxError
 from abyme.inside.codec import Frame, FrameError
+from abyme.inside.hits import cut_end
+from abyme.sandbox.answering import Answering
 from abyme.sandbox.base import Host
 from abyme.sandbox.channel import HUNG_UP, Channel
 from abyme.sandbox.child import CLOSED, Child, describe_exit
 from abyme.sandbox.clock import CellClock
-from abyme.sandbox.frames import Done, FinishFrame, LayerName, Piece, characters, cut, in_parts
+from abyme.sandbox.frames import (
+    Done,
+    FinishFrame,
+    LayerName,
+    Piece,
+    cut,
+)
 from abyme.sandbox.memory import Member, TreeMemory
-from abyme.types import CellError, CellResult, Finish, Quote
+from abyme.sandbox.passing import DocumentPassing
+from abyme.types import CellError, CellResult, Finish, Quote, Variable
 
-_log = logging.getLogger("abyme")
-
-MAX_CALLS_IN_FLIGHT = 20_000
-MAX_CHARACTERS_IN_FLIGHT = 256_000_000
-"""Of the arguments of all calls of one worker: what they may take of the host's memory."""
-_CALLS_SECONDS = 5.0
-"""How long the end of a worker waits for its cancelled calls to be over."""
-_FATAL = (DataError, JournalError)
-"""What ends the run rather than the call in which it came up."""
+_MOST_STREAMED = 1 << 20
+"""Characters of a cell's output that are shown while it runs."""
 WAY_OUT = (
     "Model-written code would not be confined here, so none is run. --unsafe-local runs it all the "
     "same (in Python: sandbox=ProcessSandbox(unsafe_local=True)), with all your rights"
@@ -52,19 +50,15 @@ class Worker:
         memory: TreeMemory | None = None,
     ) -> None:
         self._data = data
-        self._documents = len(data.documents)
         self._host = host
         self._grace = grace_seconds
         self._loop = asyncio.get_running_loop()
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._done: asyncio.Future[Done] | None = None
         self._looked: asyncio.Future[FinishFrame | None] | None = None
-        self._clock: CellClock | None = None
         self._grace_timer: asyncio.TimerHandle | None = None
         self._cell = 0
-        self._calls: set[asyncio.Task[None]] = set()
-        self._characters = 0
-        self._opened: set[int] = set()
+        self._streamed = 0
         self._fatal: AbymeError | None = None
         self._layers: tuple[str, ...] = ()
         self._refused = ""
@@ -74,6 +68,8 @@ class Worker:
         self._child = child
         child.watch(lambda: self._on_end(HUNG_UP))
         self._channel = Channel(end, self._on_frame, self._on_end)
+        self._answering = Answering(host, self._channel, self._die_of)
+        self._passing = DocumentPassing(data.documents, self._channel, self._die_of)
         self._channel.accept_descriptors(1)
         self._channel.send(hello)
 
@@ -113,9 +109,11 @@ class Worker:
         that it used, ended the run.
         """
         self._cell = cell
+        self._streamed = 0
         self._child.raw.forget()
         self._done = self._loop.create_future()
-        started, self._clock = self._loop.time(), CellClock(seconds, self._deadline)
+        started, clock = self._loop.time(), CellClock(seconds, self._deadline)
+        self._answering.cell_begins(cell, clock)
         self._channel.send({"t": "run", "cell": cell, "code": code})
         if self._memory is not None:
             self._memory.cell_begins()
@@ -129,12 +127,12 @@ class Worker:
             result = self._died(self._loop.time() - started)
         except asyncio.CancelledError:
             self._child.interrupt()
-            self._cancel_calls()
+            self._answering.cancel()
             raise
         finally:
             if self._memory is not None:
                 self._memory.cell_ended()
-            self._clock.stop()
+            clock.stop()
             if self._grace_timer is not None:
                 self._grace_timer.cancel()
         self._check_data()
@@ -155,49 +153,62 @@ class Worker:
 
     async def close(self) -> None:
         """End the process and all that it started; wait until it is gone. May be called twice."""
-        self._cancel_calls()
+        self._answering.cancel()
         await self._end()
-        if self._calls:
-            await asyncio.wait(self._calls, timeout=_CALLS_SECONDS)
+        await self._answering.close()
 
     # -- what comes from the worker ------------------------------------------------------------
 
     def _on_frame(self, frame: Frame) -> None:
+        if not self.alive:  # condemned by an earlier frame
+            return
         try:
             match frame["t"]:
+                case "memory" if not self._ready.done():
+                    self._on_memory()
                 case "ready":
                     self._on_ready(msgspec.convert(frame.get("layers"), tuple[LayerName, ...]))
                 case "refused" if not self._ready.done():
                     self._refused = msgspec.convert(frame.get("reason"), Piece)
                     self._on_end("it cannot lock itself in")
                 case "out":
-                    self._host.output(self._cell, msgspec.convert(frame.get("text"), Piece))
+                    self._on_output(msgspec.convert(frame.get("text"), Piece))
                 case "call":
-                    self._on_call(frame)
+                    self._answering.asked(frame)
                 case "documents":
-                    self._on_documents(frame)
+                    self._passing.asked(frame)
                 case "done":
                     self._on_done(msgspec.convert(frame, Done))
                 case "looked":
                     self._on_looked(msgspec.convert(frame.get("finish"), FinishFrame | None))
                 case other:
                     raise FrameError(f"unknown type {other[:40]!r}")
-        except (msgspec.ValidationError, FrameError) as error:
-            self._on_end(f"it broke the protocol ({error})")
-        except _FATAL as error:
-            self._die_of(error)
+        except (
+            FrameError,
+            ValueError,
+        ) as error:  # msgspec's, and of lone surrogates, are ValueErrors
+            self._on_end(f"it broke the protocol ({cut_end(str(error), 200)})")
 
     def _on_ready(self, layers: tuple[str, ...]) -> None:
         if self._ready.done():
             return
         self._layers = layers
-        figures = self._channel.take_descriptors()
         self._channel.accept_descriptors(0)  # from now on model-written code may be what sends
-        if self._tree is not None and figures:
-            self._memory = self._tree.join(figures.pop(), self._on_end)
-        for figure in figures:
-            os.close(figure)
         self._ready.set_result(None)
+
+    def _on_memory(self) -> None:
+        """The kernel's account of its memory came beside the frame, where there is one."""
+        for figures in self._channel.take_descriptors():
+            if self._tree is None or self._memory is not None:
+                os.close(figures)
+            else:
+                self._memory = self._tree.join(figures, self._on_end)
+
+    def _on_output(self, text: str) -> None:
+        """Shown as it comes, as far as an honest worker would send it."""
+        self._streamed += len(text)
+        if self._host.listens and self._streamed <= _MOST_STREAMED:
+            self._host.output(self._cell, text)
 
     def _on_done(self, done: Done) -> None:
         if done.cell == self._cell and self._done is not None and not self._done.done():
@@ -207,75 +218,6 @@ class Worker:
         if self._looked is not None and not self._looked.done():
             self._looked.set_result(found)
 
-    def _on_call(self, frame: Frame) -> None:
-        number = msgspec.convert(frame.get("id"), int)
-        name = msgspec.convert(frame.get("name"), str)
-        arguments = msgspec.convert(frame.get("args"), dict[str, Any])
-        size = characters(arguments)
-        if len(self._calls) >= MAX_CALLS_IN_FLIGHT:
-            raise FrameError(f"more than {MAX_CALLS_IN_FLIGHT:,} calls in flight")
-        if self._characters + size > MAX_CHARACTERS_IN_FLIGHT:
-            message = f"calls in flight hold over {MAX_CHARACTERS_IN_FLIGHT:,} characters: wait"
-            self._reply(number, {"error": {"type": "CallError", "message": message}})
-            return
-        self._characters += size
-        task = self._loop.create_task(self._call(number, name, arguments))
-        self._calls.add(task)
-        task.add_done_callback(lambda done: self._call_ended(done, size))
-
-    def _call_ended(self, task: asyncio.Task[None], size: int) -> None:
-        self._calls.discard(task)
-        self._characters -= size
-
-    async def _call(self, number: int, name: str, arguments: dict[str, Any]) -> None:
-        clock = self._clock
-        if clock is not None:
-            clock.pause()
-        try:
-            reply: Frame = {"value": await self._host.call(self._cell, name, arguments)}
-        except _FATAL as error:
-            self._die_of(error)
-            return
-        except AbymeError as error:
-            reply = {"error": {"type": error.kind, "message": error.for_code}}
-        except Exception as error:  # a fault of ours must not hang the cell that waits
-            _log.exception("the host function %s", name[:60])
-            message = f"Abyme itself failed in {name}: {type(error).__name__}: {error}"
-            reply = {"error": {"type": "HostError", "message": message}}
-        finally:
-            if clock is not None:
-                clock.resume()
-        self._reply(number, reply)
-
-    def _reply(self, number: int, reply: Frame) -> None:
-        try:
-            *parts, last = in_parts(reply.get("value"))
-            for part in parts:
-                self._channel.send({"t": "part", "id": number, "value": part})
-            if parts:
-                reply = {"value": last}
-            self._channel.send({"t": "reply", "id": number, **reply})
-        except (FrameError, TypeError, ValueError) as error:
-            message = f"the result cannot be handed to the REPL: {error}"
-            failure = {"type": "HostError", "message": message}
-            self._channel.send({"t": "reply", "id": number, "error": failure})
-
-    def _on_documents(self, frame: Frame) -> None:
-        """Pass descriptors of documents in a row, up to the first after the first that fails."""
-        number = msgspec.convert(frame.get("id"), int)
-        first = msgspec.convert(frame.get("index"), int)
-        count = msgspec.convert(frame.get("count"), int)
-        asked = range(first, first + count)
-        if not 1 <= count <= MOST_DESCRIPTORS or not 0 <= first <= asked[-1] < self._documents:
-            raise FrameError(f"no documents {first} to {first + count - 1}")
-        descriptors = [self._data.documents[first].open()]
-        # Whoever needs one that cannot be opened will ask for it by itself.
-        with contextlib.suppress(DataError):
-            descriptors.extend(self._data.documents[index].open() for index in asked[1:])
-        self._opened.update(asked[: len(descriptors)])
-        reply = {"t": "documents", "id": number, "count": len(descriptors)}
-        self._channel.send(reply, descriptors)
-
     # -- what it says about a cell -------------------------------------------------------------
 
     def _result(self, done: Done) -> CellResult:
@@ -284,7 +226,7 @@ class Worker:
             output=done.output + self._raw_output(),
             output_chars=done.output_chars + len(self._raw_output()),
             error=None if done.error is None else cut(done.error),
-            variables=done.variables,
+            variables=tuple(Variable(v.name, v.type, v.size) for v in done.variables),
             finish=None if done.finish is None else self._finish(done.finish),
             draft=done.draft,
             notes=done.notes,
@@ -313,8 +255,7 @@ class Worker:
         """Raise what ended the run: a failed journal, or documents that are not what they were."""
         if self._fatal is not None:
             raise self._fatal
-        for index in self._opened:
-            self._data.documents[index].check()
+        self._passing.check()
 
     # -- deadlines and the end -----------------------------------------------------------------
 
@@ -339,15 +280,11 @@ class Worker:
 
     def _fail(self, reason: str) -> None:
         self.ended_how = self.ended_how or reason
-        self._cancel_calls()
+        self._answering.cancel()
         for future in (self._ready, self._done, self._looked):
             if future is not None and not future.done():
                 future.set_exception(SandboxError(f"the worker ended: {reason}"))
                 future.exception()  # nobody may be waiting for it
-
-    def _cancel_calls(self) -> None:
-        for task in self._calls:
-            task.cancel()
 
     async def _end(self) -> None:
         """Kill, reap, close every descriptor; say how it ended where it went by itself."""
@@ -356,6 +293,7 @@ class Worker:
             status = await self._child.reap(1.0)
             self.ended_how = CLOSED if status is None else describe_exit(status)
         await self._child.end()
+        self._passing.close()
         self._channel.close()
         if self._memory is not None:
             self._memory.close()

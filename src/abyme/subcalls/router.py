@@ -24,6 +24,7 @@ from abyme.journal.replay import Outcome
 from abyme.ledger import Account
 from abyme.models.base import Model, Request
 from abyme.models.caller import Caller
+from abyme.sandbox.frames import characters
 from abyme.subcalls.keys import Keys
 from abyme.subcalls.tools import Tool
 from abyme.types import FailedCall, Message
@@ -31,6 +32,8 @@ from abyme.types import FailedCall, Message
 MAX_BATCH = 100_000
 MAX_HOST_CALLS = 10_000
 """Calls of a cell that no limit of the run counts; each is two events in the journal."""
+MAX_TOLD = 256_000_000
+"""Characters of the arguments of a node's tools, all of which the journal keeps."""
 _FAILED_KEPT = 1_000
 _FATAL = (JournalError, DataError)
 """What ends the run rather than one item of a batch."""
@@ -97,6 +100,7 @@ class Router:
         self._width = account.limits.max_width
         self._tools_at_once = asyncio.Semaphore(self._width)
         self._keys = Keys(node)
+        self._told = 0
         self._recorded: Mapping[str, Outcome] | None = None
         self._cells: dict[int, CellCalls] = {}
         self._handlers: dict[str, tuple[Any, Callable[[int, Any], Awaitable[Any]]]] = {
@@ -274,6 +278,9 @@ class Router:
             raise CallFailed(f"more than {MAX_HOST_CALLS:,} calls of tools and budget() in a cell")
         if self._recorded is not None:
             return replayed(self._recorded, key)
+        self._told += characters(arguments)
+        if self._told > MAX_TOLD:
+            raise CallFailed(f"tools were given over {MAX_TOLD:,} characters, all told")
         self._emit(HostCalled(key, self._node, cell, name, arguments))
         started = time.monotonic()
         try:

@@ -1,0 +1,113 @@
+"""The calls of one worker on their way to the host's functions and back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from abyme.errors import AbymeError, DataError, JournalError
+from abyme.inside.codec import Frame, FrameError
+from abyme.sandbox.base import Host
+from abyme.sandbox.channel import Channel
+from abyme.sandbox.clock import CellClock
+from abyme.sandbox.frames import Number, characters, in_parts
+
+_log = logging.getLogger("abyme")
+
+MAX_CALLS_IN_FLIGHT = 20_000
+MAX_CHARACTERS_IN_FLIGHT = 256_000_000
+"""Of the arguments of all calls of one worker: what they may take of the host's memory."""
+_CALLS_SECONDS = 5.0
+"""How long the end of a worker waits for its cancelled calls to be over."""
+_FATAL = (DataError, JournalError)
+"""What ends the run rather than the call in which it came up."""
+
+
+class Answering:
+    """Answers the calls of one worker's cells. ``failed`` is told what ends its run."""
+
+    def __init__(self, host: Host, channel: Channel, failed: Callable[[AbymeError], None]) -> None:
+        self._host = host
+        self._channel = channel
+        self._failed = failed
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._characters = 0
+        self._cell = 0
+        self._clock: CellClock | None = None
+
+    def cell_begins(self, cell: int, clock: CellClock) -> None:
+        """Calls are this cell's from now on; its clock stops while one is in flight."""
+        self._cell, self._clock = cell, clock
+
+    def asked(self, frame: Frame) -> None:
+        """A ``call`` frame. Raises :class:`FrameError` or ``msgspec.ValidationError``."""
+        number = msgspec.convert(frame.get("id"), Number)
+        name = msgspec.convert(frame.get("name"), str)
+        arguments = msgspec.convert(frame.get("args"), dict[str, Any])
+        size = characters(arguments)
+        if len(self._tasks) >= MAX_CALLS_IN_FLIGHT:
+            raise FrameError(f"more than {MAX_CALLS_IN_FLIGHT:,} calls in flight")
+        if self._characters + size > MAX_CHARACTERS_IN_FLIGHT:
+            message = f"calls in flight hold over {MAX_CHARACTERS_IN_FLIGHT:,} characters: wait"
+            self._reply(number, {"error": {"type": "CallError", "message": message}})
+            return
+        self._characters += size
+        task = self._loop.create_task(self._answer(number, name, arguments))
+        self._tasks.add(task)
+        task.add_done_callback(lambda done: self._ended(done, size))
+
+    def cancel(self) -> None:
+        """Give up all that are in flight."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def close(self) -> None:
+        """The same, and wait until they are over."""
+        self.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_CALLS_SECONDS)
+
+    def _ended(self, task: asyncio.Task[None], size: int) -> None:
+        self._tasks.discard(task)
+        self._characters -= size
+
+    async def _answer(self, number: int, name: str, arguments: dict[str, Any]) -> None:
+        # A worker that leaves its replies unread is given no more of them to leave, and its cell's
+        # clock goes on.
+        await self._channel.room()
+        clock = self._clock
+        if clock is not None:
+            clock.pause()
+        try:
+            reply: Frame = {"value": await self._host.call(self._cell, name, arguments)}
+        except _FATAL as error:
+            self._failed(error)
+            return
+        except AbymeError as error:
+            reply = {"error": {"type": error.kind, "message": error.for_code}}
+        except Exception as error:  # a fault of ours must not hang the cell that waits
+            _log.exception("the host function %s", name[:60])
+            message = f"Abyme itself failed in {name[:60]}: {type(error).__name__}: {error}"
+            reply = {"error": {"type": "HostError", "message": message}}
+        finally:
+            if clock is not None:
+                clock.resume()
+        self._reply(number, reply)
+
+    def _reply(self, number: int, reply: Frame) -> None:
+        try:
+            *parts, last = in_parts(reply.get("value"))
+            for part in parts:
+                self._channel.send({"t": "part", "id": number, "value": part})
+            if parts:
+                reply = {"value": last}
+            self._channel.send({"t": "reply", "id": number, **reply})
+        except (FrameError, TypeError, ValueError, RecursionError) as error:
+            message = f"the result cannot be handed to the REPL: {error}"
+            failure = {"type": "HostError", "message": message}
+            self._channel.send({"t": "reply", "id": number, "error": failure})
