@@ -22,8 +22,8 @@ from abyme.context.documents import Data
 from abyme.context.load import load
 from abyme.models.scripted import Scripted
 from abyme.sandbox import zygotes
+from abyme.sandbox.accounts import counted
 from abyme.sandbox.base import Repl
-from abyme.sandbox.memory import counted
 from abyme.sandbox.process import ProcessSandbox
 from benchmarks.figures import Bench, Row, alternate, cell
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -11,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from abyme.context.load import load
+from abyme.sandbox.accounts import counted, footprint
 from abyme.sandbox.base import Repl
-from abyme.sandbox.memory import counted
 from abyme.sandbox.process import ProcessSandbox
 from abyme.types import CellResult
 from support.repl import TestHost, run_cells
@@ -58,6 +59,12 @@ def test_the_peak_is_that_of_the_cell(tmp_path: Path) -> None:
 def test_the_kernels_account_is_read_by_proportional_share() -> None:
     assert counted(ROLLUP) == (2200 + 100 + 8) * 1024
     assert counted(b"") == 0
+
+
+def test_macoss_account_is_read_as_its_header_lays_it_out() -> None:
+    uuid, before, after = b"\1" * 16, range(7), range(9)
+    info = uuid + struct.pack("=7QQ9Q", *before, 123_456_789, *after)
+    assert footprint(info) == 123_456_789
 
 
 @asynccontextmanager

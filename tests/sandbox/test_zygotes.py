@@ -21,8 +21,8 @@ from abyme.context.load import load
 from abyme.errors import SandboxError
 from abyme.sandbox import zygote as zygote_module
 from abyme.sandbox import zygotes
+from abyme.sandbox.accounts import counted
 from abyme.sandbox.base import Repl
-from abyme.sandbox.memory import counted
 from abyme.sandbox.process import ProcessSandbox
 from abyme.sandbox.shared_text import SHARED_FROM
 from support.repl import TestHost, opened

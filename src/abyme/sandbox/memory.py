@@ -1,9 +1,7 @@
 """A cap on the memory of all workers of a run together, watched from outside.
 
 Each worker has a limit of its own (RLIMIT_DATA), at which an allocation fails and the cell gets a
-MemoryError. What many workers take together only the host can see. It counts private and shared
-anonymous memory and swap in proportion to who shares it, so that a text that twenty workers share
-counts once. A mapped file does not count: the kernel can drop its pages.
+MemoryError. What many workers take together only the host can see (:mod:`.accounts`).
 """
 
 from __future__ import annotations
@@ -12,6 +10,7 @@ import asyncio
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from abyme.threads import in_thread
 
@@ -20,29 +19,35 @@ _EVERY = 0.25
 _PAUSE = 20
 """A look takes at most one part in so many of the time: the kernel walks the worker's pages."""
 _SHARE = 0.75
-_COUNTED = (b"Pss_Anon:", b"Pss_Shmem:", b"SwapPss:")
 
 Over = Callable[[str], None]
 
 
-class Member:
-    """One worker as :class:`TreeMemory` sees it. ``figures`` is closed with it."""
+class Account(Protocol):
+    """Where the memory of one process can be read."""
 
-    def __init__(self, tree: TreeMemory, figures: int, over: Over) -> None:
+    def bytes(self) -> int:
+        """What it takes now. Raises OSError where it has ended."""
+
+    def close(self) -> None:
+        """It is not asked again. May be called twice."""
+
+
+class Member:
+    """One worker as :class:`TreeMemory` sees it. Its account is closed with it."""
+
+    def __init__(self, tree: TreeMemory, account: Account, over: Over) -> None:
         self._tree = tree
-        self._figures: int | None = figures
+        self._account = account
         self.over = over
         self.bytes = 0
         """When last looked at."""
 
     def measure(self) -> None:
         """Look at its memory now. Nothing where it is gone."""
-        figures = self._figures
-        if figures is None:
-            return
         try:
-            self.bytes = counted(os.pread(figures, 1 << 13, 0))
-        except OSError:  # its process has ended
+            self.bytes = self._account.bytes()
+        except OSError:
             self.bytes = 0
 
     def cell_begins(self) -> None:
@@ -56,9 +61,7 @@ class Member:
     def close(self) -> None:
         """It is gone. May be called again."""
         self._tree.leave(self)
-        figures, self._figures = self._figures, None
-        if figures is not None:
-            os.close(figures)
+        self._account.close()
 
 
 class TreeMemory:
@@ -71,12 +74,9 @@ class TreeMemory:
         self._timer: asyncio.TimerHandle | None = None
         self._looking: asyncio.Task[None] | None = None
 
-    def join(self, figures: int, over: Over) -> Member:
-        """A worker, by the kernel's account of its memory (``smaps_rollup``).
-
-        ``over`` is called with the reason when it has to go.
-        """
-        member = Member(self, figures, over)
+    def join(self, account: Account, over: Over) -> Member:
+        """A worker, by its account; ``over`` is called with the reason when it has to go."""
+        member = Member(self, account, over)
         self._members.add(member)
         return member
 
@@ -131,13 +131,6 @@ class TreeMemory:
 def _measure(members: Sequence[Member]) -> None:
     for member in members:
         member.measure()
-
-
-def counted(figures: bytes) -> int:
-    """Bytes of anonymous memory in the kernel's account of a process, by proportional share."""
-    return sum(
-        int(line.split()[1]) * 1024 for line in figures.splitlines() if line.startswith(_COUNTED)
-    )
 
 
 def most_of_this_machine() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import sys
 
 import msgspec
 
@@ -12,6 +13,7 @@ from abyme.context.documents import Data
 from abyme.errors import AbymeError, SandboxError
 from abyme.inside.codec import Frame, FrameError
 from abyme.inside.hits import cut_end
+from abyme.sandbox.accounts import Footprint, Rollup
 from abyme.sandbox.answering import Answering
 from abyme.sandbox.base import Host
 from abyme.sandbox.channel import HUNG_UP, Channel
@@ -193,6 +195,8 @@ class Worker:
         if self._ready.done():
             return
         self._layers = layers
+        if self._tree is not None and sys.platform == "darwin" and self._child.pid:
+            self._memory = self._tree.join(Footprint(self._child.pid), self._on_end)
         self._channel.accept_descriptors(0)  # from now on model-written code may be what sends
         self._ready.set_result(None)
 
@@ -202,7 +206,7 @@ class Worker:
             if self._tree is None or self._memory is not None:
                 os.close(figures)
             else:
-                self._memory = self._tree.join(figures, self._on_end)
+                self._memory = self._tree.join(Rollup(figures), self._on_end)
 
     def _on_output(self, text: str) -> None:
         """Shown as it comes, as far as an honest worker would send it."""

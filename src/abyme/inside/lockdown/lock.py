@@ -58,6 +58,9 @@ def lock_down(
     if "rlimits" in layers:
         limit_resources()
         held.append("rlimits")
+    if sys.platform == "darwin":
+        _seatbelt(packages)
+        return (*held, "seatbelt")
     architecture = _architecture()
     try:
         if "no_new_privs" in layers:
@@ -91,7 +94,7 @@ def lock_down(
 
 def _architecture() -> Architecture:
     if not sys.platform.startswith("linux"):
-        raise CannotLock(f"only Linux can hold it so far, and this is {sys.platform}")
+        raise CannotLock(f"nothing is known that holds code on {sys.platform}")
     if (found := this_architecture()) is None:
         raise CannotLock(f"there is no table of system calls for {os.uname().machine}")
     return found
@@ -129,6 +132,18 @@ def _seccomp(architecture: Architecture, *, opens: bool) -> None:
     _must_fail(lambda: os.close(call(trial, 1, 1, 0)), "seccomp")
     if not opens:
         _must_fail(lambda: os.close(os.open("/", os.O_RDONLY)), "seccomp")
+
+
+def _seatbelt(packages: dict[str, list[str]]) -> None:
+    """What macOS has in the place of Landlock and seccomp."""
+    from . import seatbelt
+
+    try:
+        seatbelt.confine(seatbelt.profile(readable(packages)))
+    except (OSError, AttributeError, ValueError) as error:
+        raise CannotLock(f"macOS takes no profile: {error}") from None
+    for trial in (seatbelt.open_something, seatbelt.reach_out, seatbelt.start_something):
+        _must_fail(trial, "the profile")
 
 
 def _must_fail(attempt: Callable[[], None], layer: str) -> None:
