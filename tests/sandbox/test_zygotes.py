@@ -201,6 +201,20 @@ def test_a_zygote_that_does_not_answer_is_given_up(
     in_one_loop(work)
 
 
+def test_a_worker_whose_zygote_does_not_answer_can_be_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zygote_module, "_ANSWER_SECONDS", 0.3)
+
+    async def work() -> None:
+        async with opened(load("t", folder=tmp_path)) as repl:
+            pid = repl.pid
+            os.kill(_parent(pid), signal.SIGSTOP)
+        assert _is_gone(pid)
+
+    in_one_loop(work)
+
+
 def test_what_unconfined_code_started_ends_with_its_worker(tmp_path: Path) -> None:
     started = "import subprocess\nsubprocess.Popen(['sleep', '1000'], start_new_session=True).pid"
     box = ProcessSandbox(unsafe_local=True)

@@ -77,7 +77,9 @@ class ForkedChild:
         """See :class:`~abyme.sandbox.child.Child`."""
         self.unwatch()
         self.kill()
-        await self.reap()
+        if await self.reap(_ANSWER_SECONDS) is None:
+            self._zygote.give_up()
+            await self.reap()
         self.raw.close()
 
     def has_started(self, pid: int) -> None:
@@ -186,6 +188,10 @@ class Zygote:
         await self._child.end()
         self._on_end()
 
+    def give_up(self) -> None:
+        """It does not answer: kill it, and with it all that it forked."""
+        self._child.kill()
+
     def disown(self) -> None:
         """In a process forked from the host: let go of it without ending it."""
         self.alive = False
@@ -214,7 +220,7 @@ class Zygote:
         except BaseException as error:
             ours.close()
             if isinstance(error, TimeoutError):
-                self._child.kill()
+                self.give_up()
                 raise SandboxError("the process that starts workers does not answer") from None
             raise
         return child, ours
