@@ -182,12 +182,11 @@ def test_a_zygote_that_died_is_replaced(tmp_path: Path) -> None:
 def test_a_zygote_that_does_not_answer_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(zygote_module, "_ANSWER_SECONDS", 0.3)
-
     async def work() -> None:
         data = load("t", folder=tmp_path)
         async with ProcessSandbox().workers() as workers:
             async with workers.open(data, TestHost(), ()) as repl:
+                monkeypatch.setattr(zygote_module, "_ANSWER_SECONDS", 0.3)
                 os.kill(_parent(repl.pid), signal.SIGSTOP)
                 with pytest.raises(SandboxError, match="does not answer"):
                     async with workers.open(data, TestHost(), ()):
@@ -204,10 +203,9 @@ def test_a_zygote_that_does_not_answer_is_given_up(
 def test_a_worker_whose_zygote_does_not_answer_can_be_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(zygote_module, "_ANSWER_SECONDS", 0.3)
-
     async def work() -> None:
         async with opened(load("t", folder=tmp_path)) as repl:
+            monkeypatch.setattr(zygote_module, "_ANSWER_SECONDS", 0.3)
             pid = repl.pid
             os.kill(_parent(pid), signal.SIGSTOP)
         assert _is_gone(pid)
