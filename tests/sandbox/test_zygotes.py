@@ -208,7 +208,7 @@ def test_a_worker_whose_zygote_does_not_answer_can_be_closed(
             monkeypatch.setattr(zygote_module, "_ANSWER_SECONDS", 0.3)
             pid = repl.pid
             os.kill(_parent(pid), signal.SIGSTOP)
-        assert _is_gone(pid)
+        await _until(lambda: _is_gone(pid))
 
     in_one_loop(work)
 
