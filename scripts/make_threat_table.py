@@ -1,6 +1,6 @@
-"""Write the table of docs/threat-model.md: ``python scripts/make_threat_table.py``.
+"""Write the tables of docs/threat-model.md: ``python scripts/make_threat_table.py``.
 
-The attempts are data; what the table says of one is what its test asserts.
+The attempts are data; what a table says of one is what its test asserts.
 """
 
 from __future__ import annotations
@@ -15,26 +15,31 @@ _MARK = "<!-- made by scripts/make_threat_table.py -->\n"
 
 
 def page() -> str:
-    """The whole page, its table made anew."""
-    return PAGE.read_text().partition(_MARK)[0] + _MARK + table()
+    """The whole page, its tables made anew."""
+    return PAGE.read_text().partition(_MARK)[0] + _MARK + tables()
 
 
-def table() -> str:
-    """A table for each group: the attempt and the layers of which each alone holds it."""
+def tables() -> str:
+    """A table for each group: the attempt, and for each sandbox what holds it there."""
     sys.path.insert(0, str(ROOT / "tests"))
-    from adversarial.attempts import ATTEMPTS
+    from adversarial.columns import ATTEMPTS, COLUMNS, FORGERIES, by_host, counts
 
-    several = sum(len(each.layers) > 1 for each in ATTEMPTS)
-    counts = [f"{len(ATTEMPTS)} attempts: {several} are held by more than one layer"]
-    counts += [
-        f"{sum(each.layers == (layer,) for each in ATTEMPTS)} by {layer} alone"
-        for layer in ("landlock", "seccomp", "rlimits")
-    ]
-    parts = [f"\n{', '.join(counts)}.\n"]
+    parts = [f"\n{counts()}\n"]
     for group, attempts in groupby(ATTEMPTS, lambda each: each.group):
-        parts.append(f"\n| {group} | held by |\n|---|---|\n")
-        parts += [f"| {each.name} | {', '.join(each.layers)} |\n" for each in attempts]
+        parts.append(_header(group, *COLUMNS))
+        parts += [_row(each.name, *(by(each) for by in COLUMNS.values())) for each in attempts]
+    for group, forgeries in groupby(FORGERIES, lambda each: each.group):
+        parts.append(_header(group, "held by the host"))
+        parts += [_row(each.name, by_host(each)) for each in forgeries]
     return "".join(parts)
+
+
+def _header(*names: str) -> str:
+    return f"\n{_row(*names)}|{'---|' * len(names)}\n"
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |\n"
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 PRELUDE = """
-import ctypes, errno, fcntl, mmap, os, resource, signal, socket, struct, sys, time
+import contextlib, ctypes, errno, fcntl, mmap, os, resource, signal, socket, struct, sys, time
 class Lacks(Exception): pass
 libc = ctypes.CDLL(None, use_errno=True)
 libc.syscall.restype = ctypes.c_long
@@ -267,7 +267,26 @@ PROCESSES = _attempts(
         "landlock seccomp",
         "at = raw('pidfd_open', W.pid, 0); raw('pidfd_send_signal', at, 23, 0, 0); harm()",
     ),
+    (
+        "the host's descriptors",
+        "landlock",
+        "harm(os.listdir(f'/proc/{W.host}/fd'))",
+        "capabilities",
+    ),
+    (
+        "a descriptor out of the host",
+        "landlock seccomp",
+        "at = raw('pidfd_open', W.host, 0); harm(raw('pidfd_getfd', at, 0, 0) >= 0)",
+        "capabilities",
+    ),
+    ("a signal to the parent", "landlock seccomp", "os.kill(os.getppid(), signal.SIGURG); harm()"),
     ("a signal to the host", "landlock seccomp", "os.kill(W.host, signal.SIGURG); harm()"),
+    ("a signal to all that it may", "seccomp", "os.kill(-1, 0); harm()"),
+    (
+        "a signal to its own group",
+        "seccomp",
+        "signal.signal(signal.SIGURG, lambda *_: None); os.killpg(0, signal.SIGURG); harm()",
+    ),
     ("a signal to a sibling", "landlock seccomp", "os.kill(W.pid, signal.SIGURG); harm()"),
     (
         "a signal to a sibling's thread",
@@ -303,6 +322,22 @@ PROCESSES = _attempts(
             own="fcntl.ioctl(a, 0x8901, struct.pack('i', W.pid))\n"
             "fcntl.fcntl(a, 10, signal.SIGUSR1)"
         ),
+    ),
+    (
+        "a signal to the host by F_SETOWN",
+        "landlock seccomp",
+        _SIGNAL_BY_OWNER.format(
+            own="fcntl.fcntl(a, fcntl.F_SETOWN, W.host)\nfcntl.fcntl(a, 10, signal.SIGURG)"
+        ).replace("W.signalled", "W.host_signalled"),
+    ),
+    (
+        "a signal to the host by F_SETSIG and a lease",
+        "landlock seccomp",
+        "at = os.open(W.victim, os.O_RDONLY)\n"
+        "fcntl.fcntl(at, fcntl.F_SETOWN, W.host); fcntl.fcntl(at, 10, signal.SIGURG)\n"
+        "fcntl.fcntl(at, fcntl.F_SETLEASE, fcntl.F_RDLCK)\n"
+        "with contextlib.suppress(OSError): os.open(W.victim, os.O_WRONLY | os.O_NONBLOCK)\n"
+        "time.sleep(0.2); harm(os.path.exists(W.host_signalled))",
     ),
     (
         "the priority of a sibling",
@@ -419,6 +454,19 @@ NETWORK = _attempts(
         "    if error.errno == errno.EAFNOSUPPORT: raise Lacks('no AF_ALG')\n"
         "    raise\n"
         "harm()",
+    ),
+    (
+        "descriptors hidden in a pair of its own, of which a user has so many",
+        "seccomp",
+        "a, b = socket.socketpair()\nharm(socket.send_fds(a, [b'x'], [0] * 100))",
+    ),
+    (
+        "a descriptor to the host",
+        "seccomp",
+        "import gc\n"
+        "to = next(each for each in gc.get_objects() if type(each).__name__ == 'Channel')._socket\n"
+        'body = b\'{"t":"out","text":""}\'\n'
+        "harm(socket.send_fds(to, [len(body).to_bytes(4, 'big') + body], [0]))",
     ),
     (
         "data out of band",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -54,7 +55,8 @@ def world(folder: Path) -> Iterator[SimpleNamespace]:
         name = f"abyme-test-{os.getpid()}"
         abstract.bind(f"\0{name}")
         abstract.listen()
-        signalled = folder / "signalled"
+        signalled, host_signalled = folder / "signalled", folder / "host-signalled"
+        stack.enter_context(_marks(host_signalled))
         process = stack.enter_context(_victim(signalled))
         assert process.stdout is not None
         yield SimpleNamespace(
@@ -62,8 +64,18 @@ def world(folder: Path) -> Iterator[SimpleNamespace]:
             victim=str(victim), tcp=tcp.getsockname()[1], udp=udp.getsockname()[1],
             unix_stream=str(folder / "s"), unix_datagram=str(folder / "d"), abstract=name,
             pid=process.pid, address=int(process.stdout.readline()), signalled=str(signalled),
-            queue=name, host=os.getpid(),
+            queue=name, host=os.getpid(), host_signalled=str(host_signalled),
         )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _marks(mark: Path) -> Iterator[None]:
+    """This process, which is the worker's host, leaves a mark where SIGURG reaches it."""
+    before = signal.signal(signal.SIGURG, lambda *_: mark.touch())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGURG, before)
 
 
 @contextlib.contextmanager

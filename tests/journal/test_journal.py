@@ -166,6 +166,8 @@ ENDS = b'{"seq":1}\n'
         damaged(event='"event":["x"]'),
         damaged(event='"event":"RunStarted","format":"x"'),
         damaged(event='"event":"RunStarted","format":' + "9" * 400),
+        damaged(event=r'"event":"\ud800"'),
+        damaged(event=r'"event":"RunStarted","\ud800":1'),
     ],
 )
 def test_what_no_run_would_write_is_one_error(runs: Path, journal: bytes) -> None:

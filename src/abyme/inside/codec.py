@@ -3,13 +3,16 @@
 JSON because for frames of ordinary size the standard library's C coder is the fastest codec that
 the worker has (5 µs; for prompts of 100 MB, lengths and raw UTF-8 would be five times as fast);
 ``surrogatepass`` because text in the REPL may hold lone surrogates and must come through exactly.
-Every frame is read as if its writer were hostile: length, nesting and type are checked here, the
-meaning of the fields by whoever handles them.
+Every frame is read as if its writer were hostile: length, number of values, nesting and type are
+checked here, the meaning of the fields by whoever handles them. What one side sends the other
+takes: :func:`encode` refuses what :class:`Decoder` would.
 """
 
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +24,11 @@ MAX_DEPTH = 100
 MAX_PARTS = 1_000_000
 """Lists and objects of one frame: each takes far more memory than the two bytes it may be."""
 
+MAX_VALUES = 2_000_000
+"""Values of one frame, for the same reason: texts of two letters take ten times their bytes."""
+
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+
 Frame = dict[str, Any]
 
 
@@ -31,15 +39,19 @@ class FrameError(Exception):
 def encode(frame: Frame) -> bytes:
     """``frame`` as bytes for the wire.
 
-    Raises ``TypeError`` or ``ValueError`` where it is not JSON, :class:`FrameError` where it is
-    longer than :data:`MAX_FRAME`.
+    Raises ``TypeError`` or ``ValueError`` where it is not JSON (NaN and infinity are not),
+    :class:`FrameError` where it is too long, too deep or has too many parts.
     """
-    body = json.dumps(frame, ensure_ascii=False, separators=(",", ":"))
+    try:
+        body = json.dumps(frame, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except RecursionError:
+        raise FrameError(f"nested deeper than {MAX_DEPTH}") from None
     raw = body.encode("utf-8", "surrogatepass")
     if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _too_deep(frame):
         raise FrameError(f"nested deeper than {MAX_DEPTH}")
     if len(raw) > MAX_FRAME:
         raise FrameError(f"a frame of {len(raw):,} bytes is over the limit of {MAX_FRAME:,}")
+    _check_size(raw)
     return len(raw).to_bytes(4, "big") + raw
 
 
@@ -73,10 +85,10 @@ class Decoder:
 
 
 def _decode(body: bytes) -> Frame:
-    if body.count(b"[") + body.count(b"{") > MAX_PARTS:
-        raise FrameError(f"not a frame: more than {MAX_PARTS:,} lists and objects")
+    _check_size(body)
     try:
-        frame = json.loads(body.decode("utf-8", "surrogatepass"), parse_constant=_no_constant)
+        text = body.decode("utf-8", "surrogatepass")
+        frame = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise FrameError(f"not a frame: {error}") from None
     if not isinstance(frame, dict) or not isinstance(frame.get("t"), str):
@@ -87,8 +99,34 @@ def _decode(body: bytes) -> Frame:
     return frame
 
 
+def _check_size(body: bytes) -> None:
+    """Refuse what would take far more memory than its bytes, before any of it is built."""
+    if (
+        body.count(b"[") + body.count(b"{") > MAX_PARTS
+        and _outside_strings(body, b"[{") > MAX_PARTS
+    ):
+        raise FrameError(f"more than {MAX_PARTS:,} lists and objects")
+    if body.count(b",") > MAX_VALUES and _outside_strings(body, b",") >= MAX_VALUES:
+        raise FrameError(f"more than {MAX_VALUES:,} values")
+
+
+def _outside_strings(body: bytes, marks: bytes) -> int:
+    """How often ``marks`` stand where they structure a frame; text may be full of them too."""
+    # Cutting millions of strings out costs seconds, and so many are too many anyway.
+    if body.count(b'"') - body.count(b'\\"') > 4 * MAX_VALUES:
+        return MAX_VALUES
+    return sum(map(_STRING.sub(b"", body).count, marks))
+
+
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if math.isinf(value):
+        raise ValueError(f"{number[:40]} is not finite")
+    return value
 
 
 def _too_deep(frame: Frame) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from .answer import Finishing, as_finish
 from .calls import Calls
 from .channel import Channel, Interrupts, Reception, end_group
-from .codec import Frame
+from .codec import Frame, FrameError
 from .documents import Store
 from .functions import EXCEPTIONS, model_calls, tool
 from .lockdown.landlock import Ruleset
@@ -66,7 +66,10 @@ def main(descriptor: int, inherited: Inherited) -> None:
         frame = reception.next()
         reception.cell_begins(calls.pending)
         reply = worker.serve(frame)
-        channel.send(reply)
+        try:
+            channel.send(reply)
+        except FrameError as error:
+            channel.send(_without_answer(reply, error))
         reception.cell_ended()
 
 
@@ -246,3 +249,12 @@ class Worker:
 
     def _stream(self, text: str) -> None:
         self._channel.send({"t": "out", "cell": self._cell, "text": text})
+
+
+def _without_answer(reply: Frame, why: FrameError) -> Frame:
+    """What is said instead where an answer, which alone can be so large, fits no frame."""
+    if reply["t"] == "looked":
+        return {**reply, "finish": None}
+    message = f"the answer cannot be handed over: {why}"
+    error = {"type": "ValueError", "message": message, "traceback": f"ValueError: {message}"}
+    return {**reply, "ended": "raised", "error": error, "finish": None, "draft": ""}

@@ -94,7 +94,10 @@ class Namespace:
         return {
             name: (id(value), type(value).__name__, size_of(value))
             for name, value in list(self.names.items())
-            if not name.startswith("_") and name not in self.protected and name not in _NOT_SHOWN
+            if isinstance(name, str)  # code can put anything into its globals()
+            and not name.startswith("_")
+            and name not in self.protected
+            and name not in _NOT_SHOWN
         }
 
     def changes(self, before: Snapshot) -> list[dict[str, str]]:

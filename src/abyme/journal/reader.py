@@ -134,7 +134,7 @@ def _record(folder: Path, raw: dict[str, Any], number: int) -> Record:
         at = msgspec.convert(raw, _Time).at
         raw.pop("at", None)
         event = msgspec.convert(_without_blobs(folder, raw), JOURNALLED)
-    except (msgspec.ValidationError, RecursionError) as error:
+    except (msgspec.ValidationError, UnicodeEncodeError, RecursionError) as error:
         raise JournalError(f"{folder / JOURNAL}: line {number + 1}: {error}") from None
     return Record(number, at, event)
 
