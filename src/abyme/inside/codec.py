@@ -31,10 +31,10 @@ class FrameError(Exception):
 def encode(frame: Frame) -> bytes:
     """``frame`` as bytes for the wire.
 
-    Raises ``TypeError`` or ``ValueError`` where it is not JSON, :class:`FrameError` where it is
-    longer than :data:`MAX_FRAME`.
+    Raises ``TypeError`` or ``ValueError`` where it is not JSON (NaN is not), :class:`FrameError`
+    where it is longer than :data:`MAX_FRAME`.
     """
-    body = json.dumps(frame, ensure_ascii=False, separators=(",", ":"))
+    body = _write(frame)
     raw = body.encode("utf-8", "surrogatepass")
     if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _too_deep(frame):
         raise FrameError(f"nested deeper than {MAX_DEPTH}")
@@ -76,7 +76,7 @@ def _decode(body: bytes) -> Frame:
     if body.count(b"[") + body.count(b"{") > MAX_PARTS:
         raise FrameError(f"not a frame: more than {MAX_PARTS:,} lists and objects")
     try:
-        frame = json.loads(body.decode("utf-8", "surrogatepass"), parse_constant=_no_constant)
+        frame = _read(body.decode("utf-8", "surrogatepass"))
     except (ValueError, RecursionError) as error:
         raise FrameError(f"not a frame: {error}") from None
     if not isinstance(frame, dict) or not isinstance(frame.get("t"), str):
@@ -89,6 +89,11 @@ def _decode(body: bytes) -> Frame:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+# Made once: for every frame it would cost something, and a cell may put its own in json's place.
+_write = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_read = json.JSONDecoder(parse_constant=_no_constant).decode
 
 
 def _too_deep(frame: Frame) -> bool:
