@@ -69,20 +69,6 @@ def test_workers_are_children_of_one_warm_process_and_never_used_twice(tmp_path:
     in_one_loop(work)
 
 
-def test_forked_workers_draw_different_numbers(tmp_path: Path) -> None:
-    async def work() -> None:
-        code = "import random, uuid, secrets; (random.random(), str(uuid.uuid4()))"
-        data = load("t", folder=tmp_path)
-        async with ProcessSandbox().workers() as workers:
-            drawn = set()
-            for _ in range(2):
-                async with workers.open(data, TestHost(), ()) as repl:
-                    drawn.add(await value(repl, code))
-            assert len(drawn) == 2
-
-    in_one_loop(work)
-
-
 def test_a_worker_holds_no_descriptor_but_its_own(tmp_path: Path) -> None:
     """Above all no other worker's socket, although many are forked at once."""
 

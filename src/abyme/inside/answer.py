@@ -17,6 +17,20 @@ MAX_ANSWER = 16_000_000
 """Characters of the longest answer."""
 MAX_QUOTES = 10_000
 
+_SINGLE = {
+    *(f"builtins.{name}" for name in ("str", "bytes", "bytearray", "range", "NoneType")),
+    *(f"builtins.{name}" for name in ("bool", "int", "float", "complex")),
+    *(f"datetime.{name}" for name in ("date", "datetime", "time", "timedelta")),
+    *("decimal.Decimal", "fractions.Fraction", "pathlib.PosixPath", "uuid.UUID"),
+    f"{__package__}.text.LazyText",
+}
+_CONTAINERS = {
+    *(f"builtins.{name}" for name in ("list", "tuple", "dict", "set", "frozenset")),
+    *(f"collections.{name}" for name in ("Counter", "OrderedDict", "defaultdict", "deque")),
+    *(f"{__package__}.hits.{name}" for name in ("Hit", "Hits", "Passage", "Passages")),
+    f"{__package__}.results.Results",
+}
+
 Locate = Callable[[str, "str | None", int], "dict[str, Any] | None"]
 
 
@@ -45,6 +59,21 @@ def as_text(value: Any) -> str:
         except (TypeError, ValueError, RecursionError):
             pass
     return str(value)
+
+
+def is_plain(value: Any) -> bool:
+    """Whether :func:`as_finish` runs no code of a cell for ``value``: no ``__str__`` of its own.
+
+    True for single values of the standard library and of numpy, and for containers of such. Raises
+    RecursionError where they are nested without end. A class that gives itself another's name is
+    not told apart; it keeps nobody busy but its own worker.
+    """
+    kind = type(value)
+    module, name = (type.__getattribute__(kind, name) for name in ("__module__", "__name__"))
+    if f"{module}.{name}" in _CONTAINERS:
+        items = [*value, *value.values()] if isinstance(value, dict) else value
+        return all(map(is_plain, items))
+    return f"{module}.{name}" in _SINGLE or module == "numpy"
 
 
 class Finishing:

@@ -43,7 +43,7 @@ def encode(frame: Frame) -> bytes:
     :class:`FrameError` where it is too long, too deep or has too many parts.
     """
     try:
-        body = json.dumps(frame, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        body = _write(frame)
     except RecursionError:
         raise FrameError(f"nested deeper than {MAX_DEPTH}") from None
     raw = body.encode("utf-8", "surrogatepass")
@@ -87,8 +87,7 @@ class Decoder:
 def _decode(body: bytes) -> Frame:
     _check_size(body)
     try:
-        text = body.decode("utf-8", "surrogatepass")
-        frame = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+        frame = _read(body.decode("utf-8", "surrogatepass"))
     except (ValueError, RecursionError) as error:
         raise FrameError(f"not a frame: {error}") from None
     if not isinstance(frame, dict) or not isinstance(frame.get("t"), str):
@@ -127,6 +126,11 @@ def _finite(number: str) -> float:
     if math.isinf(value):
         raise ValueError(f"{number[:40]} is not finite")
     return value
+
+
+# Made once: for every frame it would cost something, and a cell may put its own in json's place.
+_write = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_read = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite).decode
 
 
 def _too_deep(frame: Frame) -> bool:

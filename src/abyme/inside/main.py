@@ -7,7 +7,7 @@ import sys
 import threading
 from typing import Any, NamedTuple
 
-from .answer import Finishing, as_finish
+from .answer import Finishing, as_finish, is_plain
 from .calls import Calls
 from .channel import Channel, Interrupts, Reception, end_group
 from .codec import Frame, FrameError
@@ -15,7 +15,7 @@ from .documents import Store
 from .functions import EXCEPTIONS, model_calls, tool
 from .lockdown.landlock import Ruleset
 from .lockdown.lock import CannotLock, lock_down
-from .namespace import Namespace, Snapshot, describe_error
+from .namespace import CELL, Namespace, Snapshot, describe_error
 from .output import Output, Stream
 from .search import Finder
 from .usage import Usage, tell_memory
@@ -159,7 +159,7 @@ class Worker:
         before = self._namespace.snapshot()
         self._usage.start()
         self._namespace.restore()
-        ended, error = self._execute(code, f"<cell {cell}>")
+        ended, error = self._execute(code, f"{CELL}{cell}>")
         self._interrupts.cell_running = False  # an interrupt may have cut the `finally` short
         notes = self._overwritten()
         # A cell that raised may have handed over an answer first; the host says why it is none.
@@ -235,7 +235,7 @@ class Worker:
         if name == "answer" and isinstance(value, dict) and "ready" in value:
             value = value.get("content")
         try:
-            return as_finish(value, "FINAL_VAR")
+            return as_finish(value, "FINAL_VAR") if is_plain(value) else None
         except Exception:  # a value whose __str__ raises, or too large: no answer
             return None
 

@@ -16,6 +16,8 @@ from .text import LazyText
 
 TRACEBACK_CHARS = 4_000
 MAX_VARIABLES = 200
+CELL = "<cell "
+"""How the name begins under which a cell is compiled."""
 _HERE = str(Path(__file__).parent)
 
 Display = Callable[[str], None]
@@ -87,7 +89,8 @@ class Namespace:
             part = self._display_limit // 3
             self._display(f"{value[:part]!r}\n… {len(value):,} in all …\n{value[-part:]!r}\n")
         else:
-            self._display(f"{value!r}\n")
+            self._display(repr(value))  # not in one text with the line's end: it may be huge
+            self._display("\n")
 
     def snapshot(self) -> Snapshot:
         """A fingerprint of every variable that a user would call one."""
@@ -182,11 +185,11 @@ def _bound(target: ast.expr) -> list[str]:
 
 def size_of(value: object) -> str:
     """How large a value is, in words; empty where it has no size. Never its content."""
-    if isinstance(value, LazyText):
-        return "lazy"  # its length would be counted over all of the data
     try:
+        if isinstance(value, LazyText):
+            return "lazy"  # its length would be counted over all of the data
         length = len(value)  # type: ignore[arg-type]
-    except Exception:  # any __len__ of any class may raise anything
+    except BaseException:  # __len__ and __class__ may be the cell's, and raise anything
         return ""
     unit = {"str": "characters", "bytes": "bytes"}.get(type(value).__name__, "items")
     return f"{length:,} {unit}"
@@ -198,10 +201,11 @@ def _leave_out_our_frames(shown: traceback.TracebackException | None, depth: int
         return
     kept: list[traceback.FrameSummary] = []
     for frame in shown.stack:
-        if not frame.filename.startswith(_HERE):
+        if frame.filename.startswith(_HERE):
+            if kept:
+                break
+        elif kept or frame.filename.startswith(CELL):  # before it: an event loop, a thread's start
             kept.append(frame)
-        elif kept:
-            break
     shown.stack = traceback.StackSummary.from_list(kept)
     _leave_out_our_frames(shown.__cause__, depth - 1)
     _leave_out_our_frames(shown.__context__, depth - 1)

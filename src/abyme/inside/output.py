@@ -74,9 +74,10 @@ class Output:
                     self._pass_on(piece, self._stream)
                 if len(piece) == room:
                     self._due = math.inf  # of the tail nothing is shown while it comes
-                text = text[room:]
-            if text:
-                self._keep_tail(text[-2 * self._tail_limit :])
+            else:
+                piece = ""
+            if rest := text[max(len(piece), len(text) - 2 * self._tail_limit) :]:
+                self._keep_tail(rest)
 
     def _pass_on(self, piece: str, stream: Callable[[str], None]) -> None:
         self._unsent.append(piece)

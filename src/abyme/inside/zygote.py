@@ -116,6 +116,8 @@ class Zygote:
                 return self._fork(frame)
             case "signal":
                 self._signal(frame["id"], frame["signal"])
+                if frame["signal"] == signal.SIGINT:
+                    self._channel.send({"t": "interrupted", "id": frame["id"]})
             case "text":
                 self._build(frame)
         return None

@@ -36,6 +36,12 @@ class Child(Protocol):
     def interrupt(self) -> None:
         """SIGINT, where it is still there."""
 
+    async def settle(self) -> None:
+        """Wait until interrupts that were asked for have reached it, or cannot any more.
+
+        What is sent to it afterwards cannot overtake them.
+        """
+
     def kill(self) -> None:
         """SIGKILL to it and to everything that it started and left in its group."""
 
@@ -80,6 +86,9 @@ class StartedChild:
         """See :class:`Child`."""
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGINT)
+
+    async def settle(self) -> None:
+        """See :class:`Child`; the kernel has it before :meth:`interrupt` returns."""
 
     def kill(self) -> None:
         """See :class:`Child`."""

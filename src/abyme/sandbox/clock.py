@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class CellClock:
-    """Calls ``expired`` once ``seconds`` have passed in which no host call was in flight."""
+    """Calls ``expired``, once, when ``seconds`` have passed in which no host call was in flight."""
 
     def __init__(self, seconds: float, expired: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
@@ -40,8 +40,12 @@ class CellClock:
 
     def _start(self) -> None:
         self._since = self._loop.time()
-        self._timer = self._loop.call_later(max(0.0, self._left), lambda: self._expired())
+        self._timer = self._loop.call_later(max(0.0, self._left), self._expire)
+
+    def _expire(self) -> None:
+        expired, self._expired = self._expired, _nothing  # calls may still come and go
+        expired()
 
 
 def _nothing() -> None:
-    """What a stopped clock does."""
+    """What a clock does that is stopped or has expired."""

@@ -58,6 +58,7 @@ class Worker:
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._done: asyncio.Future[Done] | None = None
         self._looked: asyncio.Future[FinishFrame | None] | None = None
+        self._looks = 0
         self._grace_timer: asyncio.TimerHandle | None = None
         self._cell = 0
         self._streamed = 0
@@ -110,6 +111,8 @@ class Worker:
         Raises :class:`DataError` or :class:`JournalError` where a call of the cell, or the data
         that it used, ended the run.
         """
+        if self.alive:
+            await self._child.settle()  # an interrupt of the last cell's must not hit this one
         self._cell = cell
         self._streamed = 0
         self._child.raw.forget()
@@ -145,7 +148,8 @@ class Worker:
         if not self.alive:
             return None
         self._looked = self._loop.create_future()
-        self._channel.send({"t": "look", "id": 0, "name": name})
+        self._looks += 1  # the answer to a look that was given up may still come
+        self._channel.send({"t": "look", "id": self._looks, "name": name})
         try:
             async with asyncio.timeout(self._grace):
                 found = await self._looked
@@ -181,8 +185,10 @@ class Worker:
                     self._passing.asked(frame)
                 case "done":
                     self._on_done(msgspec.convert(frame, Done))
-                case "looked":
+                case "looked" if frame.get("id") == self._looks:
                     self._on_looked(msgspec.convert(frame.get("finish"), FinishFrame | None))
+                case "looked":
+                    pass
                 case other:
                     raise FrameError(f"unknown type {other[:40]!r}")
         except (

@@ -35,6 +35,9 @@ class ForkedChild:
         self._ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._started: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._on_end: Callable[[], None] | None = None
+        self._interrupts = 0  # asked for and not yet sent
+        self._settled = asyncio.Event()
+        self._settled.set()
         self.raw = RawOutput(output)
 
     @property
@@ -62,7 +65,21 @@ class ForkedChild:
 
     def interrupt(self) -> None:
         """See :class:`~abyme.sandbox.child.Child`."""
-        self._signal(signal.SIGINT)
+        if not self._ended.done():
+            self._interrupts += 1
+            self._settled.clear()
+            self._signal(signal.SIGINT)
+
+    async def settle(self) -> None:
+        """See :class:`~abyme.sandbox.child.Child`; the zygote says when it has sent one."""
+        if self._settled.is_set():
+            return
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                await self._settled.wait()
+        except TimeoutError:
+            self._zygote.give_up()
+            await self._settled.wait()
 
     def kill(self) -> None:
         """See :class:`~abyme.sandbox.child.Child`."""
@@ -87,12 +104,19 @@ class ForkedChild:
         if not self._started.done():
             self._started.set_result(pid)
 
+    def was_interrupted(self) -> None:
+        """For the zygote, which has sent it one signal that was asked for."""
+        self._interrupts -= 1
+        if not self._interrupts:
+            self._settled.set()
+
     def has_ended(self, status: int, reason: str) -> None:
         """For the zygote, which has seen it end, or has ended itself and taken it along."""
         if not self._started.done():
             self._started.set_exception(SandboxError(f"cannot start a worker: {reason}"))
         if not self._ended.done():
             self._ended.set_result(status)
+            self._settled.set()
             if self._on_end is not None:
                 self._on_end()
 
@@ -229,6 +253,8 @@ class Zygote:
         match frame["t"]:
             case "forked" if child := self._forked.get(frame["id"]):
                 child.has_started(frame["pid"])
+            case "interrupted" if child := self._forked.get(frame["id"]):
+                child.was_interrupted()
             case "ended":
                 if (child := self._forked.pop(frame["id"], None)) is not None:
                     child.has_ended(frame["status"], frame["reason"])
