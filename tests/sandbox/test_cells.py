@@ -39,6 +39,11 @@ def test_functions_see_later_redefinitions_and_globals(tmp_path: Path) -> None:
     assert [r.output for r in results] == ["", "new 50\n", "P(x=3)\n", "True\n"]
 
 
+def test_annotations_are_what_the_cell_says(tmp_path: Path) -> None:
+    (result,) = run_cells(tmp_path, ["def f(x: int): pass\nf.__annotations__"])
+    assert result.output == "{'x': <class 'int'>}\n"
+
+
 def test_protected_names_come_back_and_the_model_is_told(tmp_path: Path) -> None:
     cells = ["context = 1; llm_query = None; del FINAL", "print(len(context)); FINAL('x')"]
     first, second = run_cells(tmp_path, cells)

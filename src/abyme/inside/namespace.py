@@ -37,7 +37,7 @@ class Namespace:
         self.protected: dict[str, Any] = {}
         self._display = display
         self._display_limit = display_limit
-        self._loop: Any = None
+        self.loop: Any = None
         self._tree: ast.Module | None = None
         sys.displayhook = self._show
         self.names["exit"] = self.names["quit"] = _exit
@@ -57,26 +57,28 @@ class Namespace:
         lines = f"{source}\n".splitlines(keepends=True)  # tracebacks count on the last one's end
         linecache.cache[filename] = (len(source), None, lines, filename)
         if "asyncio" in source or "await" in source:
-            self._prepare_asyncio()
+            self.prepare_asyncio()
         self._tree = None
-        self._tree = compile(source, filename, "exec", _FLAGS | ast.PyCF_ONLY_AST)
+        self._tree = compile(
+            source, filename, "exec", _FLAGS | ast.PyCF_ONLY_AST, dont_inherit=True
+        )
         for code in _compile(self._tree, filename):
             outcome = eval(code, self.names)
             if code.co_flags & 0x80:  # inspect.CO_COROUTINE, without importing inspect
-                self._loop.run_until_complete(outcome)
+                self.loop.run_until_complete(outcome)
 
-    def _prepare_asyncio(self) -> None:
+    def prepare_asyncio(self) -> None:
         """A loop of our own whose ``to_thread`` has room for a thousand calls that wait.
 
         The default executor has four threads more than there are cores, so that a thousand
         waiting calls would queue behind a few.
         """
-        if self._loop is None:
+        if self.loop is None:
             import asyncio
             from concurrent.futures import ThreadPoolExecutor
 
-            self._loop = asyncio.new_event_loop()
-            self._loop.set_default_executor(ThreadPoolExecutor(1000))
+            self.loop = asyncio.new_event_loop()
+            self.loop.set_default_executor(ThreadPoolExecutor(1000))
 
     def _show(self, value: object) -> None:
         if value is None:
@@ -128,9 +130,11 @@ def _compile(tree: ast.Module, filename: str) -> list[types.CodeType]:
         body, last = body[:-1], body[-1]
     parts: list[types.CodeType] = []
     if body:
-        parts.append(compile(ast.Module(body, []), filename, "exec", _FLAGS))
+        parts.append(compile(ast.Module(body, []), filename, "exec", _FLAGS, dont_inherit=True))
     if last is not None:
-        parts.append(compile(ast.Interactive([last]), filename, "single", _FLAGS))
+        parts.append(
+            compile(ast.Interactive([last]), filename, "single", _FLAGS, dont_inherit=True)
+        )
     return parts
 
 
