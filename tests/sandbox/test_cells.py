@@ -39,6 +39,22 @@ def test_functions_see_later_redefinitions_and_globals(tmp_path: Path) -> None:
     assert [r.output for r in results] == ["", "new 50\n", "P(x=3)\n", "True\n"]
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "t = asyncio.create_task(asyncio.sleep(0, 'done'))\nawait t",
+        "ts = [asyncio.create_task(asyncio.sleep(0, 'done'))]\n(await asyncio.gather(*ts))[0]",
+        "await asyncio.sleep(0)\nt = asyncio.ensure_future(asyncio.sleep(0, 'done'))\nawait t",
+        "await asyncio.sleep(0, 'done')",
+    ],
+)
+def test_a_task_can_be_awaited_by_the_last_line(tmp_path: Path, code: str) -> None:
+    first, second = run_cells(
+        tmp_path, [f"import asyncio\n{code}", "print(_, '__last__' in globals())"]
+    )
+    assert first.output == "'done'\n" and second.output == "done False\n", first.error
+
+
 def test_annotations_are_what_the_cell_says(tmp_path: Path) -> None:
     (result,) = run_cells(tmp_path, ["def f(x: int): pass\nf.__annotations__"])
     assert result.output == "{'x': <class 'int'>}\n"
