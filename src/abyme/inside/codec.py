@@ -73,7 +73,8 @@ class Decoder:
 
 
 def _decode(body: bytes) -> Frame:
-    if body.count(b"[") + body.count(b"{") > MAX_PARTS:
+    parts = body.count(b"[") + body.count(b"{")
+    if parts > MAX_PARTS:
         raise FrameError(f"not a frame: more than {MAX_PARTS:,} lists and objects")
     try:
         frame = json.loads(body.decode("utf-8", "surrogatepass"), parse_constant=_no_constant)
@@ -82,7 +83,7 @@ def _decode(body: bytes) -> Frame:
     if not isinstance(frame, dict) or not isinstance(frame.get("t"), str):
         raise FrameError("not a frame: no type")
     # Counting brackets first keeps the walk away from nearly all frames.
-    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _too_deep(frame):
+    if parts > MAX_DEPTH and _too_deep(frame):
         raise FrameError(f"not a frame: nested deeper than {MAX_DEPTH}")
     return frame
 
