@@ -195,16 +195,39 @@ class WorkerEnded(Event, frozen=True):
     how: str
 
 
-class WorkerRestored(Event, frozen=True):
-    """A fresh worker re-ran the completed cells; ``lost`` are names that could not come back.
+class Checkpointed(Event, frozen=True):
+    """All that the cells up to ``cell`` made is kept as the blob ``blob`` (its SHA-256).
 
-    ``differing``: cells whose output or ending was not the same the second time.
+    It was written by a worker: only a worker may read it. Superseded ones are removed.
+    """
+
+    node: str
+    cell: int
+    blob: str
+    bytes: int
+    seconds: float = 0.0
+
+
+class CheckpointRefused(Event, frozen=True):
+    """A checkpoint after ``cell`` was due and cannot be had: which variable, or what else."""
+
+    node: str
+    cell: int
+    reason: str
+
+
+class WorkerRestored(Event, frozen=True):
+    """A fresh worker re-ran completed cells; ``lost`` are names that could not come back.
+
+    ``differing``: cells whose output or ending was not the same the second time. ``saved``: cells
+    that were not re-run, because a checkpoint had what they made.
     """
 
     node: str
     cells: tuple[int, ...]
     lost: tuple[str, ...] = ()
     differing: tuple[int, ...] = ()
+    saved: tuple[int, ...] = ()
 
 
 class CellStarted(Event, frozen=True):
@@ -302,6 +325,8 @@ JOURNALLED = (
     | HostCalled
     | HostAnswered
     | WorkerStarted
+    | Checkpointed
+    | CheckpointRefused
     | WorkerEnded
     | WorkerRestored
     | CellStarted

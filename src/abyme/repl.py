@@ -2,24 +2,36 @@
 
 When a worker is gone (killed at a deadline, ``os._exit``, a crash), a fresh one re-runs the cells
 that had completed, with every call answered from the journal. A cell that a deadline ended is not
-re-run; what it assigned is named as lost.
+re-run; what it assigned is named as lost. Where a checkpoint was taken (:mod:`abyme.checkpoints`),
+only the cells after it are re-run.
 """
 
 from __future__ import annotations
 
 import ast
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, TypeVar
 
 import msgspec
 
+from abyme.checkpoints import Checkpoints
 from abyme.context.documents import Data
-from abyme.events import CellEnded, CellStarted, Emit, WorkerEnded, WorkerRestored, WorkerStarted
+from abyme.errors import SandboxError
+from abyme.events import (
+    CellEnded,
+    CellStarted,
+    CheckpointRefused,
+    Emit,
+    WorkerEnded,
+    WorkerRestored,
+    WorkerStarted,
+)
+from abyme.journal.blobs import Blobs
 from abyme.journal.replay import Outcome
-from abyme.sandbox.base import Function, Repl, Workers
+from abyme.sandbox.base import Function, NoCheckpoint, Repl, Workers
 from abyme.subcalls.router import Router
 from abyme.threads import in_thread
 from abyme.types import CellResult, Finish
@@ -38,6 +50,10 @@ class _Past(msgspec.Struct, frozen=True):
     @property
     def repeatable(self) -> bool:
         return self.result.ended in ("done", "raised", "exited")
+
+    @property
+    def died(self) -> bool:
+        return self.result.ended == "died"
 
 
 class CellsRun(msgspec.Struct, frozen=True):
@@ -67,6 +83,7 @@ class NodeRepl:
         emit: Emit,
         recorded: Recorded,
         cell_seconds: float,
+        blobs: Blobs,
     ) -> None:
         self._node = node
         self._sandbox = sandbox
@@ -81,6 +98,7 @@ class NodeRepl:
         self._opening: asyncio.Task[Repl] | None = None
         self._past: list[_Past] = []
         self._told_pid = 0
+        self._checkpoints = Checkpoints(node, blobs, emit)
 
     async def __aenter__(self) -> NodeRepl:
         self._opening = asyncio.create_task(self._open())
@@ -96,6 +114,7 @@ class NodeRepl:
             self._opening.cancel()
             await asyncio.gather(self._opening, return_exceptions=True)
         await self._worker.aclose()
+        await self._checkpoints.close()
 
     async def run_cells(self, turn: int, codes: Sequence[str]) -> CellsRun:
         """Run the cells of one reply in order and stop at the first that does not end well.
@@ -106,19 +125,29 @@ class NodeRepl:
         results: list[CellResult] = []
         restored: WorkerRestored | None = None
         first = len(self._past) + 1
+        await self._checkpoints.settle()
+        if not (await self._ready()).alive:
+            self._emit(WorkerEnded(self._node, "it ended while no cell was running"))
+            restored = await self._restore()
         for code in codes:
             cell = len(self._past) + 1
             self._emit(CellStarted(self._node, turn, cell, code))
             result = await self._run(cell, code)
             self._emit(CellEnded(self._node, turn, cell, result))
             self._past.append(_Past(cell, code, result))
+            self._checkpoints.ran(result.cpu_seconds)
             results.append(result)
             if result.ended == "died":
                 self._emit(WorkerEnded(self._node, _message(result)))
                 restored = await self._restore()
             if not result.ok:
                 break
+        self._checkpoints.thinking(self._repl(), len(self._past))
         return CellsRun(tuple(results), first, restored)
+
+    async def forget_checkpoint(self) -> None:
+        """The run has its answer: nothing will be restored any more."""
+        await self._checkpoints.forget()
 
     async def unless_refused(self, work: Coroutine[Any, Any, Made]) -> Made:
         """The result of ``work``, which is given up where the first worker cannot be had.
@@ -140,7 +169,8 @@ class NodeRepl:
         """The variable ``name`` as an answer; None where there is none."""
         if self._opening is None or not self._opening.done():
             return None
-        return await self._opening.result().look(name)
+        await self._checkpoints.settle()
+        return await self._repl().look(name)
 
     async def _open(self) -> Repl:
         repl = await self._worker.enter_async_context(
@@ -153,10 +183,17 @@ class NodeRepl:
         self._told_pid = repl.pid
         self._emit(WorkerStarted(self._node, repl.pid, self._sandbox, repl.layers))
 
-    async def _run(self, cell: int, code: str) -> CellResult:
+    async def _ready(self) -> Repl:
         assert self._opening is not None
-        repl = await asyncio.shield(self._opening)
+        return await asyncio.shield(self._opening)
+
+    def _repl(self) -> Repl:
+        assert self._opening is not None
+        return self._opening.result()
+
+    async def _run(self, cell: int, code: str) -> CellResult:
         self._router.start_cell(cell)
+        repl = self._repl()
         result = await repl.run(cell, code, self._cell_seconds)
         if repl.pid != self._told_pid:  # one that shares the text took the place of an unused one
             self._tell_of(repl)
@@ -166,47 +203,71 @@ class NodeRepl:
     async def _restore(self) -> WorkerRestored:
         """Put a fresh worker in the place of the dead one, and say what came back."""
         recorded = await in_thread(self._recorded)
-        repl = await self._fresh()
-        again = [past for past in self._past if past.repeatable]
+        saved = await self._load_checkpoint(recorded)
+        if saved == 0:
+            await self._fresh()
         differing: list[int] = []
+        again = [past for past in self._past if past.cell > saved and past.repeatable]
         for past in again:
             self._router.start_cell(past.cell, recorded)
-            result = await repl.run(past.cell, past.code, self._cell_seconds)
+            result = await self._repl().run(past.cell, past.code, self._cell_seconds)
             if result.ended == "died":
-                return await self._give_up()
+                return await self._give_up(recorded)
             if (result.ended, result.output) != (past.result.ended, past.result.output):
                 differing.append(past.cell)
-        lost = self._lost(past for past in self._past if not past.repeatable)
-        return self._tell(tuple(past.cell for past in again), lost, tuple(differing))
+        return self._tell(saved, tuple(past.cell for past in again), tuple(differing))
 
-    async def _give_up(self) -> WorkerRestored:
-        """Rebuilding failed too: an empty REPL, and everything named as lost."""
-        await self._fresh()
-        lost = self._lost(self._past)
-        self._past = [
-            msgspec.structs.replace(past, result=CellResult(ended="died")) for past in self._past
-        ]
-        return self._tell((), lost, ())
+    async def _load_checkpoint(self, recorded: Mapping[str, Outcome]) -> int:
+        """A fresh worker made of the newest checkpoint: its last cell; 0 where there is none."""
+        data = await self._checkpoints.read()
+        newest = self._checkpoints.newest
+        if data is None or newest is None:
+            return 0
+        repl = await self._fresh()
+        # What is loaded may run code, whose calls are never made: none is on record for cell 0.
+        self._router.start_cell(0, recorded)
+        try:
+            async with asyncio.timeout(self._cell_seconds):
+                await repl.restore(data)
+        except (NoCheckpoint, SandboxError, TimeoutError) as error:
+            why = f"it cannot be loaded: {error or type(error).__name__}"
+            self._emit(CheckpointRefused(self._node, newest.cell, why[:1_000]))
+            await self._checkpoints.forget()
+            return 0
+        return newest.cell
+
+    async def _give_up(self, recorded: Mapping[str, Outcome]) -> WorkerRestored:
+        """Re-running failed too: what a checkpoint has, and all else is named as lost."""
+        saved = await self._load_checkpoint(recorded)
+        if saved == 0:
+            await self._fresh()
+        return self._tell(saved, (), ())
 
     def _tell(
-        self, cells: tuple[int, ...], lost: tuple[str, ...], differing: tuple[int, ...]
+        self, saved: int, cells: tuple[int, ...], differing: tuple[int, ...]
     ) -> WorkerRestored:
-        restored = WorkerRestored(self._node, cells, lost, differing)
+        kept = tuple(past.cell for past in self._past if past.cell <= saved and not past.died)
+        lost = self._lost(kept + cells)
+        restored = WorkerRestored(self._node, cells, lost, differing, kept)
         self._emit(restored)
+        gone = CellResult(ended="died")
+        self._past = [
+            past if past.cell in kept + cells else msgspec.structs.replace(past, result=gone)
+            for past in self._past
+        ]
         return restored
 
     async def _fresh(self) -> Repl:
         await self._worker.aclose()
         self._opening = asyncio.create_task(self._open())
-        return await asyncio.shield(self._opening)
+        return await self._ready()
 
-    def _lost(self, cells: Iterable[_Past]) -> tuple[str, ...]:
-        """Names that only these cells assigned."""
+    def _lost(self, came_back: Sequence[int]) -> tuple[str, ...]:
+        """Names that only cells assigned of which nothing came back."""
         lost: set[str] = set()
         kept: set[str] = set()
-        gone = {past.cell for past in cells}
         for past in self._past:
-            (lost if past.cell in gone else kept).update(assigned_names(past.code))
+            (kept if past.cell in came_back else lost).update(assigned_names(past.code))
         return tuple(sorted(lost - kept))
 
 

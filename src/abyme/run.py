@@ -125,6 +125,8 @@ class Run:
             _log.exception("run %s", self._journal.run)
             reason = f"a fault in Abyme itself: {type(error).__name__}: {error}"
             outcome = Outcome(self._status(), self._draft(), reason)
+        if outcome.status == "complete" and self._node is not None:
+            await self._node.repl.forget_checkpoint()  # of use only to a run that goes on
         quotes = await self._examination.prove(outcome.finish.quotes, self._out_of_time)
         return self._end(outcome, quotes)
 
@@ -215,6 +217,7 @@ class Run:
             self._emit,
             self._recorded,
             spec.limits.cell_seconds,
+            self._journal.blobs,
         )
 
         async def introduce(status: TurnStatus) -> Opening:

@@ -56,6 +56,8 @@ PAIRS = [
     (wrong.NeverStreams, "output is shown while the cell runs"),
     (wrong.AlwaysStreams, "nothing is sent to a host that does not listen"),
     (wrong.AnswersAreText, "every way to finish hands over its value"),
+    (wrong.RestoresNothing, "a checkpoint makes a fresh worker the same"),
+    (wrong.RestoresNothing, "what is no checkpoint restores nothing"),
     (wrong.QuotesInCharacters, "quotes come with offsets"),
     (wrong.DecodesAsItLikes, "texts are what their bytes decode to"),
     (wrong.LosesADocument, "a thousand documents are one mapping"),

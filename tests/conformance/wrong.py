@@ -45,6 +45,12 @@ class RightRepl:
     async def look(self, name: str) -> Finish | None:
         return await self.repl.look(name)
 
+    async def checkpoint(self) -> bytearray:
+        return await self.repl.checkpoint()
+
+    async def restore(self, data: bytes | bytearray) -> None:
+        await self.repl.restore(data)
+
     def before(self, code: str) -> str:
         return code
 
@@ -633,3 +639,19 @@ class DoesNothing:
 
     async def look(self, name: str) -> Finish | None:
         return None
+
+    async def checkpoint(self) -> bytearray:
+        return bytearray()
+
+    async def restore(self, data: bytes | bytearray) -> None:
+        """It does nothing."""
+
+
+class RestoresNothing(Wrong):
+    """Takes any bytes for a checkpoint."""
+
+    class Forgetful(RightRepl):
+        async def restore(self, data: bytes | bytearray) -> None:
+            """It does nothing."""
+
+    repl = Forgetful

@@ -190,6 +190,19 @@ def test_everything_else_that_happened_is_said() -> None:
         assert said in text
 
 
+@pytest.mark.parametrize(
+    ("restored", "said"),
+    [
+        (WorkerRestored("0", (3,), saved=(1, 2)), "re-ran the cells 3, their calls"),
+        (WorkerRestored("0", (3,), saved=(1, 2)), "What cells up to 2 had made was kept."),
+        (WorkerRestored("0", (), saved=(1, 2)), "A fresh worker has what cells up to 2 had made."),
+        (WorkerRestored("0", ()), "The REPL is new and empty"),
+    ],
+)
+def test_what_came_back_after_a_worker_died_is_said(restored: WorkerRestored, said: str) -> None:
+    assert said in DIALECT.turn_message(report(CellResult("died"), restored=restored))
+
+
 def test_the_last_of_two_cells_says_what_a_variable_is() -> None:
     first = CellResult("done", variables=(Variable("x", "int"),))
     second = CellResult("done", variables=(Variable("x", "str", "9"),))

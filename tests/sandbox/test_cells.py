@@ -13,6 +13,27 @@ from abyme.sandbox.process import ProcessSandbox
 from support.repl import run_cell, run_cells
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "t = asyncio.create_task(asyncio.sleep(0, 'done'))\nawait t",
+        "ts = [asyncio.create_task(asyncio.sleep(0, 'done'))]\n(await asyncio.gather(*ts))[0]",
+        "await asyncio.sleep(0)\nt = asyncio.ensure_future(asyncio.sleep(0, 'done'))\nawait t",
+        "await asyncio.sleep(0, 'done')",
+    ],
+)
+def test_a_task_can_be_awaited_by_the_last_line(tmp_path: Path, code: str) -> None:
+    first, second = run_cells(
+        tmp_path, [f"import asyncio\n{code}", "print(_, '__last__' in globals())"]
+    )
+    assert first.output == "'done'\n" and second.output == "done False\n", first.error
+
+
+def test_annotations_are_what_the_cell_says(tmp_path: Path) -> None:
+    (result,) = run_cells(tmp_path, ["def f(x: int): pass\nf.__annotations__"])
+    assert result.output == "{'x': <class 'int'>}\n"
+
+
 def test_variables_are_told_with_type_and_size_and_without_loop_temporaries(
     tmp_path: Path,
 ) -> None:

@@ -9,11 +9,13 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from abyme.config import Limits
-from abyme.conformance.trial import SECONDS, Trial, holds, same, within
+from abyme.conformance.trial import SECONDS, Trial, Untried, ends, holds, loaded, same, within
+from abyme.errors import SandboxError
 from abyme.events import Event, MessageAdded, WorkerEnded, WorkerRestored
 from abyme.journal.reader import read
 from abyme.models.scripted import Scripted
 from abyme.rlm import RLM
+from abyme.sandbox.base import NoCheckpoint
 from abyme.types import Answer
 
 KILL = "import os; os._exit(1)"
@@ -128,3 +130,39 @@ class RestoreChecks(Trial):
         ran = await self._ask(cells)
         same("the answer", ran.answer.value, 4)
         same("how often it was restored", len(ran.restored), 3)
+
+    @within(2 * SECONDS)
+    async def test_a_checkpoint_makes_a_fresh_worker_the_same(self) -> None:
+        """All of it or none: a sandbox that cannot take one says so by ``NoCheckpoint``."""
+        cells = (
+            "import math\nfrom dataclasses import dataclass\nn = 1\ndef f(): return n * 10",
+            "@dataclass\nclass Point:\n    x: int\nrows = [Point(i) for i in range(9)]\n"
+            "same = rows",
+        )
+        with TemporaryDirectory(prefix="abyme-conformance-") as folder:
+            data = loaded("some text\n", Path(folder))
+            async with self.repl(data) as repl:
+                for number, code in enumerate(cells, 1):
+                    ends(await self.run(repl, number, code), "done")
+                try:
+                    saved = await repl.checkpoint()
+                except NoCheckpoint as error:
+                    raise Untried(str(error)) from None
+                again = await self.run(repl, 3, "n + 1")
+                same("a cell after it", again.output, "2\n")
+            async with self.repl(data) as repl:
+                await repl.restore(bytes(saved))
+                ends(await self.run(repl, 3, "n += 1"), "done")
+                code = "[f(), rows[3], type(rows[3]) is Point, same is rows, math.floor(2.5)]"
+                result = await self.run(repl, 4, code)
+                same("what came back", result.output, "[20, Point(x=3), True, True, 2]\n")
+
+    @within(SECONDS)
+    async def test_what_is_no_checkpoint_restores_nothing(self) -> None:
+        """A worker refuses bytes that none of its kind has made; nothing else is harmed."""
+        async with self.repl() as repl:
+            try:
+                await repl.restore(b"no checkpoint")
+            except (NoCheckpoint, SandboxError):
+                return
+            holds(False, "it took them")

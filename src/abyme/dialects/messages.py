@@ -224,6 +224,10 @@ def _restored(restored: WorkerRestored | None) -> str:
     if restored.cells:
         cells = _listed([str(cell) for cell in restored.cells])
         text = f"A fresh worker re-ran the cells {cells}, their calls answered from the record."
+        if restored.saved:
+            text += f" What cells up to {restored.saved[-1]} had made was kept."
+    elif restored.saved:
+        text = f"A fresh worker has what cells up to {restored.saved[-1]} had made."
     else:
         text = "The REPL is new and empty; the data and the calls are there."
     if restored.lost:

@@ -173,12 +173,15 @@ class Reception:
             self._sort(self._channel.read())
         return self._inbox.popleft()
 
-    def cell_begins(self, calls_pending: Callable[[], bool]) -> None:
-        """The main thread will not read until :meth:`cell_ended`."""
+    def cell_begins(self, calls_pending: Callable[[], bool], *, listening: bool = False) -> None:
+        """The main thread will not read until :meth:`cell_ended`.
+
+        ``listening``: what the host says meanwhile is to be heard at once.
+        """
         with self._interrupts, self._lock:
             self._cell_running = True
             # Asked under the lock: a call that is not pending yet will find the cell running.
-            if calls_pending() or not sys.platform.startswith("linux"):
+            if listening or calls_pending() or not sys.platform.startswith("linux"):
                 # Elsewhere than on Linux only a reader notices that the host is gone.
                 self._engage()
 

@@ -146,7 +146,9 @@ class Store:
                 f"{self.name(index)} is too large to be read as {decode.encoding}: convert it to "
                 f"UTF-8 first (iconv -f {decode.encoding} -t utf-8) and run again"
             )
-        return LazyText(self.data(index), decode.encoding, decode.errors, start=self.start(index))
+        text = LazyText(self.data(index), decode.encoding, decode.errors, start=self.start(index))
+        text.document = index
+        return text
 
     def context(self) -> str | LazyText | Documents:
         """What the code knows as ``context``: one text, or a mapping of documents. Built once."""
@@ -202,6 +204,11 @@ class Documents(Mapping[str | int, str | LazyText]):
                 self._texts.move_to_end(index)
                 return text
         return self._keep(index, self._store.text(index))
+
+    def loaded(self) -> list[tuple[int, str | LazyText]]:
+        """The texts that are kept now, each with its position."""
+        with self._lock:
+            return list(self._texts.items())
 
     def _place(self, name: object) -> int:
         if isinstance(name, str):

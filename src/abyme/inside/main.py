@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .answer import Finishing, as_finish, is_plain
 from .calls import Calls
@@ -17,8 +17,13 @@ from .lockdown.landlock import Ruleset
 from .lockdown.lock import CannotLock, lock_down
 from .namespace import CELL, Namespace, Snapshot, describe_error
 from .output import Output, Stream
+from .saving import FRAMES as SAVING
+from .saving import GIVEN_UP, Saving
 from .search import Finder
 from .usage import Usage, tell_memory
+
+if TYPE_CHECKING:
+    from .references import References
 
 _THREAD_STACK = 1 << 20
 
@@ -56,6 +61,8 @@ def main(descriptor: int, inherited: Inherited) -> None:
                     os.close(descriptor)
         elif frame["t"] in ("reply", "part", "documents"):
             calls.settle(frame)
+        elif frame["t"] == "abandon":
+            worker.saving.abandon(frame["id"])
         else:
             return False
         return True
@@ -64,7 +71,7 @@ def main(descriptor: int, inherited: Inherited) -> None:
     channel.send({"t": "ready", "layers": worker.layers})
     while True:
         frame = reception.next()
-        reception.cell_begins(calls.pending)
+        reception.cell_begins(calls.pending, listening=frame["t"] in GIVEN_UP)
         reply = worker.serve(frame)
         try:
             channel.send(reply)
@@ -113,6 +120,7 @@ class Worker:
         sys.dont_write_bytecode = True
         self._finder = Finder(self._store)
         self._namespace = Namespace(self._output.add, hello["output_chars"])
+        self.saving = Saving(self._references, calls.pending, interrupts)
         self._finishing = Finishing(self._namespace.names, self._finder.locate)
         self._namespace.protected = self._functions(hello, calls)
         if self._kind == "documents":
@@ -150,10 +158,13 @@ class Worker:
         """Do what one frame of the host asks; the frame to answer with."""
         if frame["t"] == "look":
             return {"t": "looked", "id": frame["id"], "finish": self._look(frame)}
+        if frame["t"] in SAVING:
+            return self.saving.serve(frame)
         return {"t": "done", **self._run(frame["cell"], frame["code"])}
 
     def _run(self, cell: int, code: str) -> Frame:
         self._cell = cell
+        self.saving.forget()
         self._output.start()
         self._finishing.start()
         before = self._namespace.snapshot()
@@ -183,6 +194,11 @@ class Worker:
             "notes": notes,
             **self._usage.figures(),
         }
+
+    def _references(self) -> References:
+        from .references import References
+
+        return References(self._namespace, self._store)
 
     def _overwritten(self) -> list[str]:
         names = [f"`{name}`" for name in self._namespace.restore()]

@@ -39,7 +39,7 @@ class Namespace:
         self.protected: dict[str, Any] = {}
         self._display = display
         self._display_limit = display_limit
-        self._loop: Any = None
+        self.loop: Any = None
         self._tree: ast.Module | None = None
         sys.displayhook = self._show
         self.names["exit"] = self.names["quit"] = _exit
@@ -59,26 +59,31 @@ class Namespace:
         lines = f"{source}\n".splitlines(keepends=True)  # tracebacks count on the last one's end
         linecache.cache[filename] = (len(source), None, lines, filename)
         if "asyncio" in source or "await" in source:
-            self._prepare_asyncio()
+            self.prepare_asyncio()
         self._tree = None
-        self._tree = compile(source, filename, "exec", _FLAGS | ast.PyCF_ONLY_AST)
+        self.names.pop(_LAST, None)
+        self._tree = compile(
+            source, filename, "exec", _FLAGS | ast.PyCF_ONLY_AST, dont_inherit=True
+        )
         for code in _compile(self._tree, filename):
             outcome = eval(code, self.names)
-            if code.co_flags & 0x80:  # inspect.CO_COROUTINE, without importing inspect
-                self._loop.run_until_complete(outcome)
+            if code.co_flags & _COROUTINE:
+                self.loop.run_until_complete(outcome)
+        if _LAST in self.names:
+            sys.displayhook(self.names.pop(_LAST))
 
-    def _prepare_asyncio(self) -> None:
+    def prepare_asyncio(self) -> None:
         """A loop of our own whose ``to_thread`` has room for a thousand calls that wait.
 
         The default executor has four threads more than there are cores, so that a thousand
         waiting calls would queue behind a few.
         """
-        if self._loop is None:
+        if self.loop is None:
             import asyncio
             from concurrent.futures import ThreadPoolExecutor
 
-            self._loop = asyncio.new_event_loop()
-            self._loop.set_default_executor(ThreadPoolExecutor(1000))
+            self.loop = asyncio.new_event_loop()
+            self.loop.set_default_executor(ThreadPoolExecutor(1000))
 
     def _show(self, value: object) -> None:
         if value is None:
@@ -125,18 +130,29 @@ def _exit(code: object = None) -> None:
 
 
 _FLAGS = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+_COROUTINE = 0x80  # inspect.CO_COROUTINE, without importing inspect
+_LAST = "__last__"
 
 
 def _compile(tree: ast.Module, filename: str) -> list[types.CodeType]:
     """The cell's code, and apart from it a last expression whose value is to be shown."""
-    body, last = tree.body, None
-    if body and isinstance(body[-1], ast.Expr):
-        body, last = body[:-1], body[-1]
-    parts: list[types.CodeType] = []
-    if body:
-        parts.append(compile(ast.Module(body, []), filename, "exec", _FLAGS))
+    body = tree.body
+    last = body[-1] if body and isinstance(body[-1], ast.Expr) else None
     if last is not None:
-        parts.append(compile(ast.Interactive([last]), filename, "single", _FLAGS))
+        body = body[:-1]
+    parts: list[types.CodeType] = []
+    if last is not None:
+        parts.append(
+            compile(ast.Interactive([last]), filename, "single", _FLAGS, dont_inherit=True)
+        )
+        if parts[0].co_flags & _COROUTINE:
+            # A task that the cell makes belongs to the loop that runs when it is made: the cell
+            # and its last `await` are one coroutine.
+            value = ast.Assign([ast.Name(_LAST, ast.Store())], last.value)
+            body.append(ast.fix_missing_locations(ast.copy_location(value, last)))
+            parts.clear()
+    if body:
+        parts.insert(0, compile(ast.Module(body, []), filename, "exec", _FLAGS, dont_inherit=True))
     return parts
 
 

@@ -42,7 +42,7 @@ class LazyText:
     ValueError for an encoding that can be decoded from its start only.
     """
 
-    __slots__ = ("_ahead", "_blocks")
+    __slots__ = ("_ahead", "_blocks", "document")
     __hash__ = None  # type: ignore[assignment]  # equal to a str, whose hash needs the whole text
 
     def __init__(
@@ -57,6 +57,7 @@ class LazyText:
     ) -> None:
         self._blocks = Blocks(data, encoding, errors, start, block)
         self._ahead = ahead
+        self.document: int | None = None  # which of the run's documents it is the text of
 
     def __len__(self) -> int:
         return self._blocks.characters

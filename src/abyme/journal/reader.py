@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -15,14 +14,13 @@ from abyme.errors import JournalError
 from abyme.events import JOURNALLED, Event
 from abyme.inside.codec import MAX_FRAME
 from abyme.inside.hits import cut_end
+from abyme.journal.blobs import Blobs
 from abyme.journal.format import (
     BLOB,
-    BLOBS,
     DICT,
     FIRST_PREV,
     JOURNAL,
     VERSION,
-    blob_path,
     line_hash,
 )
 from abyme.journal.summary import Seconds, is_run_id, open_regular, run_folders
@@ -154,15 +152,7 @@ def _without_blobs(folder: Path, value: Any) -> Any:
 def _blob(folder: Path, digest: str) -> str:
     if not _DIGEST.fullmatch(digest):
         raise JournalError(f"{folder / JOURNAL} names a text that cannot be: {digest[:80]!r}")
-    path = folder / BLOBS / blob_path(digest)
     try:
-        with open_regular(path) as file:
-            raw = file.read()
-    except OSError as error:
-        raise JournalError(f"a text of the journal is missing: {path}: {error.strerror}") from error
-    if hashlib.sha256(raw).hexdigest() != digest:
-        raise JournalError(f"a text of the journal was altered: {path}")
-    try:
-        return raw.decode("utf-8", "surrogatepass")
+        return Blobs(folder).get(digest).decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
-        raise JournalError(f"a text of the journal is no UTF-8: {path}") from None
+        raise JournalError(f"a text of the journal is no UTF-8: {digest}") from None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import os
 import secrets
 import time
@@ -15,6 +14,7 @@ import msgspec
 
 from abyme.errors import JournalError
 from abyme.events import PASSING, Event
+from abyme.journal.blobs import Blobs
 from abyme.journal.format import (
     BLOB,
     BLOBS,
@@ -23,7 +23,6 @@ from abyme.journal.format import (
     FIRST_PREV,
     INLINE_CHARS,
     JOURNAL,
-    blob_path,
     encode_line,
     encode_short,
     line_hash,
@@ -50,6 +49,7 @@ class Journal:
         self.run = run
         self.folder = runs / run
         self.data_folder = self.folder / DATA
+        self.blobs = Blobs(self.folder)
         self._sequence = 0
         self._previous = FIRST_PREV
         self._sync_timer: asyncio.TimerHandle | None = None
@@ -127,18 +127,10 @@ class Journal:
         return value
 
     def _blob(self, text: str) -> dict[str, Any]:
-        raw = text.encode("utf-8", "surrogatepass")
-        digest = hashlib.sha256(raw).hexdigest()
-        path = self.folder / BLOBS / blob_path(digest)
-        if not path.exists():
-            try:
-                path.parent.mkdir(exist_ok=True, mode=0o700)
-                partial = path.with_suffix(".part")
-                with open(partial, "wb", opener=_private) as file:
-                    file.write(raw)
-                partial.replace(path)
-            except OSError as error:
-                raise self._failed(error) from error
+        try:
+            digest = self.blobs.put(text.encode("utf-8", "surrogatepass"))
+        except OSError as error:
+            raise self._failed(error) from error
         return {BLOB: digest, "chars": len(text)}
 
     def _failed(self, error: OSError) -> JournalError:
@@ -165,7 +157,3 @@ def _sync(file: int) -> None:
     # A disk that cannot sync (some network and test file systems) still has what was written.
     with contextlib.suppress(OSError):
         getattr(os, "fdatasync", os.fsync)(file)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC, 0o600)

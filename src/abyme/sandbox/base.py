@@ -37,6 +37,10 @@ class Host(Protocol):
         """The running cell printed ``text`` (capped; for showing progress)."""
 
 
+class NoCheckpoint(Exception):
+    """The namespace cannot be had as a checkpoint, or not be made of one; says why."""
+
+
 class Repl(Protocol):
     """One worker with one persistent namespace."""
 
@@ -62,6 +66,20 @@ class Repl(Protocol):
 
     async def look(self, name: str) -> Finish | None:
         """The variable ``name`` as an answer, or None where there is none. Runs no code."""
+
+    async def checkpoint(self) -> bytearray:
+        """All that the cells made, for :meth:`restore` of a fresh REPL. Runs code of theirs.
+
+        The bytes come from hostile code: only to be kept, and to be given to a worker. Raises
+        :class:`NoCheckpoint`, and :class:`~abyme.errors.SandboxError` where the worker ended.
+        Cancelling this gives it up and leaves the REPL ready for a cell.
+        """
+
+    async def restore(self, data: bytes | bytearray) -> None:
+        """Make the fresh namespace what it was when ``data`` was taken of another.
+
+        Raises as :meth:`checkpoint`; the REPL is good for nothing then.
+        """
 
 
 class Workers(Protocol):

@@ -121,6 +121,17 @@ class SharingRepl:
         """See :class:`~abyme.sandbox.base.Repl`."""
         return await self._worker.look(name)
 
+    async def checkpoint(self) -> bytearray:
+        """See :class:`~abyme.sandbox.base.Repl`."""
+        return await self._worker.checkpoint()
+
+    async def restore(self, data: bytes | bytearray) -> None:
+        """See :class:`~abyme.sandbox.base.Repl`. The text may be part of what is restored."""
+        if not self._begun and self.alive:
+            await self._share()
+        self._begun = True
+        await self._worker.restore(data)
+
     async def close(self) -> None:
         """See :meth:`.worker.Worker.close`."""
         await self._worker.close()

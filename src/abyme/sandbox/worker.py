@@ -17,6 +17,7 @@ from abyme.sandbox.accounts import Footprint, Rollup
 from abyme.sandbox.answering import Answering
 from abyme.sandbox.base import Host
 from abyme.sandbox.channel import HUNG_UP, Channel
+from abyme.sandbox.checkpoints import Checkpoints
 from abyme.sandbox.child import CLOSED, Child, describe_exit
 from abyme.sandbox.clock import CellClock
 from abyme.sandbox.frames import (
@@ -74,6 +75,7 @@ class Worker:
         self._answering = Answering(host, self._channel, self._die_of)
         self._passing = DocumentPassing(data.documents, self._channel, self._die_of)
         self._channel.accept_descriptors(1)
+        self._checkpoints = Checkpoints(self._channel.send, self._on_end, grace_seconds)
         self._channel.send(hello)
 
     @property
@@ -157,9 +159,21 @@ class Worker:
             return None
         return None if found is None else self._finish(found)
 
+    async def checkpoint(self) -> bytearray:
+        """See :class:`~abyme.sandbox.base.Repl`."""
+        return await self._checkpoints.take()
+
+    async def restore(self, data: bytes | bytearray) -> None:
+        """See :class:`~abyme.sandbox.base.Repl`. Raises too what :meth:`run` raises."""
+        try:
+            await self._checkpoints.put(data)
+        finally:
+            self._check_data()
+
     async def close(self) -> None:
         """End the process and all that it started; wait until it is gone. May be called twice."""
         self._answering.cancel()
+        self._checkpoints.fail("it was closed")
         await self._end()
         await self._answering.close()
 
@@ -189,6 +203,8 @@ class Worker:
                     self._on_looked(msgspec.convert(frame.get("finish"), FinishFrame | None))
                 case "looked":
                     pass
+                case "checkpoint" | "piece" | "restored":
+                    self._checkpoints.on_frame(frame)
                 case other:
                     raise FrameError(f"unknown type {other[:40]!r}")
         except (
@@ -295,6 +311,7 @@ class Worker:
             if future is not None and not future.done():
                 future.set_exception(SandboxError(f"the worker ended: {reason}"))
                 future.exception()  # nobody may be waiting for it
+        self._checkpoints.fail(reason)
 
     async def _end(self) -> None:
         """Kill, reap, close every descriptor; say how it ended where it went by itself."""

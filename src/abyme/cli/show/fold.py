@@ -16,6 +16,8 @@ from abyme.events import (
     CallStarted,
     CellEnded,
     CellStarted,
+    Checkpointed,
+    CheckpointRefused,
     DataLoaded,
     Event,
     FinishHeld,
@@ -89,6 +91,8 @@ _OF_TURNS = (
     CallEnded,
     HostCalled,
     HostAnswered,
+    Checkpointed,
+    CheckpointRefused,
     WorkerEnded,
     WorkerRestored,
     CellStarted,
@@ -189,6 +193,10 @@ class _Fold:
                 turn.after.append(Note(f"answer held for one turn, output was unseen: {said}"))
             case WorkerEnded():
                 turn.after.append(Note(f"the worker ended: {event.how}", bad=True))
+            case Checkpointed():
+                turn.after.append(Note(_checkpointed(event)))
+            case CheckpointRefused():
+                turn.after.append(Note(f"no checkpoint after cell {event.cell}: {event.reason}"))
             case WorkerRestored():
                 turn.after.append(_restored(event))
             case LimitReached():
@@ -265,8 +273,15 @@ class _Fold:
         return text[:_KEPT] + "…"
 
 
+def _checkpointed(event: Checkpointed) -> str:
+    size = f"{event.bytes / 1e6:,.1f} MB in {event.seconds:.1f} s"
+    return f"checkpoint of all up to cell {event.cell}: {size}"
+
+
 def _restored(event: WorkerRestored) -> Note:
     text = f"a fresh worker re-ran {len(event.cells):,} earlier cells"
+    if event.saved:
+        text += f"; {len(event.saved):,} came from a checkpoint"
     if event.lost:
         text += f"; lost: {', '.join(event.lost)}"
     if event.differing:

@@ -32,13 +32,16 @@ ENCODINGS = (
 
 
 def preload(packages: Iterable[str]) -> None:
-    """Import all of it. What is not there is passed over: not every Python has every module.
+    """Import all of it, and what makes checkpoints.
 
+    What is not there is passed over: not every Python has every module.
     What is asked for later is then not found, as if it were not installed.
     """
     encodings = (f"encodings.{name}" for name in ENCODINGS)
     for name in (*MODULES, *encodings, *packages):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    from .. import checkpoint, surroundings  # noqa: F401  where files can be opened, only when used
+
     sys.path.clear()
     sys.path_importer_cache.clear()
