@@ -11,7 +11,8 @@ from typing import Any, NoReturn
 
 from .decoding import Bytes, Decoder, decoder, str_bytes
 from .mapped import Mapped
-from .text import LazyText, TextTooLarge
+from .text import LazyText
+from .toolarge import TextTooLarge
 
 MAX_MAPPED = 256
 """Documents that stay mapped (a mapping holds a descriptor before Python 3.13)."""
@@ -126,7 +127,7 @@ class Store:
     def text(self, index: int) -> str | LazyText:
         """The text of a document, exactly as its bytes decode.
 
-        Raises :class:`~.text.TextTooLarge` where it is too large for a ``str`` and its encoding
+        Raises :class:`~.toolarge.TextTooLarge` where it is too large for a ``str`` and its encoding
         can be decoded from the start only.
         """
         data, decode, start = self.data(index), self.decoder(index), self.start(index)
