@@ -30,6 +30,7 @@ from benchmarks.large import large
 from benchmarks.parts import parts
 from benchmarks.sandbox import sandbox
 from benchmarks.start import start
+from benchmarks.text import text
 from benchmarks.turns import turns
 
 RESULTS = Path(__file__).parent / "results" / "latest.json"
@@ -44,6 +45,7 @@ ALL: dict[str, Callable[[Bench], list[Row]]] = {
     "sandbox": sandbox,
     "parts": parts,
     "frames": frames,
+    "text": text,
 }
 
 

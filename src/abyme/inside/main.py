@@ -118,6 +118,10 @@ class Worker:
         if self._kind == "documents":
             self._namespace.protected["context"] = self._store.context()
         self._namespace.restore()
+        if self._store.may_be_lazy:
+            from .wrapping import wrap_re  # no other worker's `re` is touched
+
+            wrap_re()
         self._make_importable(hello["packages"])
         self._usage = Usage()
         self.layers = lock_down(
