@@ -166,9 +166,7 @@ class Expressions(Reading):
         """Pieces from ``begin`` on, where a match has ended, and where to go on from."""
         pieces: list[Any] = []
         position = begin
-        matches = self._windows.matches(
-            pattern, begin, after_empty=after_empty, width=max(2, WIDTH // 4)
-        )
+        matches = self._windows.matches(pattern, begin, after_empty=after_empty, width=WIDTH // 2)
         for match, shift in matches:
             pieces.append(self._between(match, shift, position, self._longest))
             pieces += match.groups()

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .blocks import Blocks
+from .decoding import character_width
 from .toolarge import TextTooLarge
 
 WIDTH = 16
-"""A window has this many times the characters that a match is sure to see."""
+"""A window takes this many bytes of memory for each character that a match is sure to see."""
 _BEHIND = 1 << 16  # characters kept before a window, for \b, ^ and lookbehind
 
 
@@ -54,8 +55,10 @@ class Windows:
         before.
         """
         position, reach, last = pos, self.ahead, (pos, pos) if after_empty else (-1, -1)
+        wide = 4
         while True:
-            text, shift, ends = self._window(position, reach, endpos, width)
+            text, shift, ends = self._window(position, reach, endpos, width // wide)
+            wide = character_width(text)
             # Matches that begin later are the next window's.
             limit = len(text) + 1 if ends else len(text) - reach
             following, next_reach = shift + limit, self.ahead
@@ -81,7 +84,7 @@ class Windows:
         """What ``pattern.match(text, pos, endpos)`` finds, as :meth:`matches` gives it."""
         reach = self.ahead
         while True:
-            text, shift, ends = self._window(pos, reach, endpos, WIDTH)
+            text, shift, ends = self._window(pos, reach, endpos, 2)
             found = pattern.match(text, pos - shift)
             if found is None or ends or found.end() - found.start() < reach:
                 return None if found is None else (found, shift)
@@ -95,7 +98,7 @@ class Windows:
         Raises :class:`~.toolarge.TextTooLarge` where more than ``longest`` characters would have
         to match.
         """
-        text, shift, ends = self._window(pos, self.longest // 2, endpos, 2)
+        text, shift, ends = self._window(pos, self.longest // 2, endpos, 0)
         if not ends:
             raise TextTooLarge(
                 f"fullmatch over more than {self.longest:,} characters: use t.match(pattern) or "
@@ -105,9 +108,10 @@ class Windows:
         return None if found is None else (found, shift)
 
     def _window(
-        self, position: int, reach: int, endpos: int | None, width: int
+        self, position: int, reach: int, endpos: int | None, times: int
     ) -> tuple[str, int, bool]:
-        stop = position + max(width * self.ahead, 2 * reach)
+        """The text around ``times * ahead`` characters or more, its position, whether it ends."""
+        stop = position + max(times * self.ahead, 2 * reach)
         if endpos is not None:
             stop = min(stop, endpos)
         # The string begins before the position: ^, \b and lookbehind see what is really there.
