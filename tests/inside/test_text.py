@@ -50,15 +50,48 @@ def test_find_rfind_count_in(sample: Any, data: st.DataObject, start: Any, stop:
     lazy, text = both(sample)
     at = data.draw(st.integers(0, max(0, len(text) - 1)))
     sub = data.draw(
-        st.sampled_from(["", "a", "aa", "é", "漢", "ab", "\n", "\udc80", "\ud800", "z", "\udca9"])
+        st.sampled_from(
+            [
+                "",
+                "a",
+                "aa",
+                "aba",
+                "\n\n",
+                "é",
+                "éé",
+                "漢",
+                "ab",
+                "\n",
+                "\udc80",
+                "\ud800",
+                "z",
+                "\udca9",
+            ]
+        )
         | st.just(text[at : at + data.draw(st.integers(1, 12))])
     )
     assert lazy.find(sub, start, stop) == text.find(sub, start, stop)
     assert lazy.rfind(sub, start, stop) == text.rfind(sub, start, stop)
     assert lazy.count(sub, start, stop) == text.count(sub, start, stop)
     assert (sub in lazy) == (sub in text)
-    assert lazy.startswith(sub) == text.startswith(sub)
-    assert lazy.endswith(sub) == text.endswith(sub)
+    for ends in (sub, ("zz", sub), ()):
+        assert lazy.startswith(ends, start, stop) == text.startswith(ends, start, stop)
+        assert lazy.endswith(ends, start, stop) == text.endswith(ends, start, stop)
+    for name in ("index", "rindex"):
+        if text.find(sub, start, stop) >= 0:
+            assert getattr(lazy, name)(sub, start, stop) == getattr(text, name)(sub, start, stop)
+
+
+@given(
+    st.lists(st.sampled_from(["a", "b", "\n", "é"]), max_size=200).map("".join),
+    st.sampled_from(["aa", "aaa", "aba", "\n\n", "éé", "aéa", "a" * 40]),
+    st.sampled_from(["utf-8", "utf-16-le", "utf-32-be", "latin-1"]),
+    bounds,
+)
+def test_count_of_what_overlaps_itself(text: str, sub: str, encoding: str, start: Any) -> None:
+    lazy = LazyText(text.encode(encoding), encoding, "surrogatepass", block=8)
+    assert lazy.count(sub) == text.count(sub)
+    assert lazy.count(sub, start) == text.count(sub, start)
 
 
 @given(encoded(), st.data())

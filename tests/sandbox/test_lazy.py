@@ -89,6 +89,8 @@ print("all of it", c.findall.__self__ is c)"""
         ("''.join([context])", "no str"),
         ("context.splitlines().sort()", "LazyList"),
         ("context.splitlines() + ['x']", r"list(pieces[a:b])"),
+        ("print(context.splitlines())", "pieces[a:b]"),
+        ("FINAL(context.split())", "pieces[a:b]"),
         ("context.split('\\n', 1)", "find"),
         ("context[:]", "pieces"),
         ("import re; re.sub('x', 'y', context)", "in pieces"),

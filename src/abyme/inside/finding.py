@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from .decoding import find_aligned
 from .reading import Reading
+
+T = TypeVar("T", str, bytes)
 
 
 class Finding(Reading):
@@ -80,18 +83,18 @@ class Finding(Reading):
             return max(0, (len(self) if last is None else last) - first + 1)
         blocks = self._blocks
         needle = blocks.decoder.needle(sub)
-        if needle is None:
-            return sum(1 for _ in self._find_chars(sub, first, last))
+        if needle is None or blocks.decoder.unit > 1:
+            end = len(self) if last is None else last
+            return _count(blocks.slice, sub, first, end, blocks.size)
         low, high = self._byte_range(first, last)
-        if blocks.decoder.unit == 1 and not _overlaps_itself(needle):
-            more = blocks.size + len(needle) - 1
-            starts = range(low, high, blocks.size)
-            return sum(blocks.data[at : min(high, at + more)].count(needle) for at in starts)
-        found = 0
-        while (low := self._find_bytes(needle, low, high)) >= 0:
-            found += 1
-            low += len(needle)
-        return found
+        if _overlaps_itself(needle):
+            return _count(self._bytes, needle, low, high, blocks.size)
+        more = blocks.size + len(needle) - 1
+        starts = range(low, high, blocks.size)
+        return sum(blocks.data[at : min(high, at + more)].count(needle) for at in starts)
+
+    def _bytes(self, low: int, high: int) -> bytes:
+        return self._blocks.data[low:high]
 
     def _range(self, start: int | None, end: int | None) -> tuple[int, int | None]:
         """``start`` and ``end`` as positions; an end that was not given stays None.
@@ -171,6 +174,20 @@ def _texts(given: str | tuple[str, ...], method: str) -> tuple[str, ...]:
                 f"{method} first arg must be str or a tuple of str, not {type(each).__name__}"
             )
     return texts
+
+
+def _count(read: Callable[[int, int], T], sub: T, low: int, high: int, size: int) -> int:
+    """Occurrences of ``sub`` that do not overlap, in what ``read`` gives of ``[low:high]``.
+
+    What is read next begins behind the last occurrence, or where the next one may have begun.
+    """
+    found = 0
+    while low + len(sub) <= high:
+        part = read(low, min(high, low + max(size, 2 * len(sub))))
+        *before, rest = part.split(sub)
+        found += len(before)
+        low += len(part) - min(len(rest), len(sub) - 1)
+    return found
 
 
 def _overlaps_itself(needle: bytes) -> bool:

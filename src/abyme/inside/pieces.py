@@ -161,6 +161,11 @@ class LazyList(Sequence[Any]):
     def __reversed__(self) -> Iterator[Any]:
         return iter(self[::-1])
 
+    def __str__(self) -> str:
+        raise TextTooLarge(
+            "these pieces are a text that is too large for a str: print or hand over pieces[a:b]"
+        )
+
     def __repr__(self) -> str:
         return (
             "<LazyList: the pieces of a text that is too large for a str. Use pieces[i], "
