@@ -173,7 +173,10 @@ def _in_worker(bench: Bench, path: Path, code: str) -> list[float]:
 
     async def one() -> list[float]:
         data = load(path, folder=bench.folder / "text")
-        async with ProcessSandbox().open(data, Nobody(), ()) as repl:
+        async with (
+            ProcessSandbox().workers() as workers,
+            workers.open(data, Nobody(), ()) as repl,
+        ):
             await repl.run(1, "context[:1]", 300.0)
             result = await repl.run(2, code, 300.0)
             assert result.error is None, result.error
