@@ -31,6 +31,7 @@ from benchmarks.large import large
 from benchmarks.parts import parts
 from benchmarks.sandbox import sandbox
 from benchmarks.start import start
+from benchmarks.text import text
 from benchmarks.turns import turns
 
 RESULTS = Path(__file__).parent / "results" / "latest.json"
@@ -46,6 +47,7 @@ ALL: dict[str, Callable[[Bench], list[Row]]] = {
     "parts": parts,
     "frames": frames,
     "checkpoints": checkpoints,
+    "text": text,
 }
 
 

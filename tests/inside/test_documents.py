@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from abyme.inside import documents as documents_module
 from abyme.inside.decoding import Decoder, character_width, str_bytes
 from abyme.inside.documents import Documents, Store, UnknownDocument
-from abyme.inside.text import LazyText, TextTooLarge
+from abyme.inside.text import LazyText
+from abyme.inside.toolarge import TextTooLarge
 
 Made = Callable[..., Store]
 

@@ -27,10 +27,10 @@ _DOCUMENT_PREVIEW = 120
 _PREVIEWS = 6
 _AS_STR = "a `str`: context[a:b], context.splitlines(), re.finditer(pattern, context)."
 _PERHAPS_LAZY = (
-    "a `str`, or if that would not fit a LazyText (print(context) says which). Both: context[a:b], "
-    "context.find(text), context.count(text). Lines: context.splitlines() of a str, "
-    "`for line in context` of a LazyText; matches: re.finditer(pattern, context) or "
-    "context.finditer(pattern)."
+    "a `str`, or if that would not fit a LazyText, which is used alike: context[a:b], "
+    "context.find(text), context.count(text), context.splitlines(), re.finditer(pattern, context). "
+    "What would copy all of a LazyText raises and says what to do; `for line in context` gives its "
+    "lines."
 )
 _LISTED = 8
 """Kinds, folders and encodings that are listed by name."""

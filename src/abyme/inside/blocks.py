@@ -107,6 +107,17 @@ class Blocks:
             number += 1
         return "".join(pieces)
 
+    def window(self, start: int, stop: int) -> tuple[str, int, bool]:
+        """Whole blocks that hold the characters in ``[start, stop)``, as one text.
+
+        Also the position of its first character, and whether the text ends with it.
+        """
+        first, last = self._holding(start), self._holding(max(start, stop - 1))
+        if not self.reach(last):
+            return "", self.known, True
+        (low, shift), (high, _) = self._index[first], self._index[last + 1]
+        return self.decoder.decode(self.data, low, high), shift, high >= len(self.data)
+
     def byte_of(self, position: int) -> int:
         """The byte at which a character begins; the end where the text has no such character."""
         number = self._holding(position)

@@ -148,6 +148,9 @@ def str_bytes(data: Bytes, decoder: Decoder, start: int, limit: int) -> int | No
 
     Exact: number of characters times the width of the widest. Reads no further than it must.
     """
+    # A str has at least half of the bytes that it was, in UTF-32 a quarter.
+    if decoder.seekable and (len(data) - start) // max(2, decoder.unit) > limit:
+        return None
     characters, width = 0, 1
     for count, widest in _counts(data, decoder, start):
         characters += count

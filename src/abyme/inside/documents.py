@@ -11,7 +11,8 @@ from typing import Any, NoReturn
 
 from .decoding import Bytes, Decoder, decoder, str_bytes
 from .mapped import Mapped
-from .text import LazyText, TextTooLarge
+from .text import LazyText
+from .toolarge import TextTooLarge
 
 MAX_MAPPED = 256
 """Documents that stay mapped (a mapping holds a descriptor before Python 3.13)."""
@@ -22,6 +23,7 @@ MAPPED_FROM = 1 << 16
 KEPT_BYTES = 64 << 20
 """Texts of documents that are kept beyond their use, in bytes of memory."""
 
+_WIDEST = 4  # bytes of memory that a byte of text can become: a character, and that so wide
 _LAZY_COST = 1 << 20  # what a LazyText counts as: its index and its last blocks
 _MAX_COMPARED = 5000  # names that a name which does not exist is compared with
 
@@ -56,6 +58,16 @@ class Store:
 
     def __len__(self) -> int:
         return len(self.documents)
+
+    @property
+    def may_be_lazy(self) -> bool:
+        """True where some text may turn out to be a LazyText."""
+        starts = map(self.start, range(len(self)))
+        sizes = (int(document["bytes"]) for document in self.documents)
+        return any(
+            (size - start) * _WIDEST > self.text_limit
+            for size, start in zip(sizes, starts, strict=True)
+        )
 
     def name(self, index: int) -> str:
         """The name of a document."""
@@ -126,11 +138,11 @@ class Store:
     def text(self, index: int) -> str | LazyText:
         """The text of a document, exactly as its bytes decode.
 
-        Raises :class:`~.text.TextTooLarge` where it is too large for a ``str`` and its encoding
+        Raises :class:`~.toolarge.TextTooLarge` where it is too large for a ``str`` and its encoding
         can be decoded from the start only.
         """
         data, decode, start = self.data(index), self.decoder(index), self.start(index)
-        most = (len(data) - start) * 4  # no encoding makes more than a character of a byte
+        most = (len(data) - start) * _WIDEST
         if most <= self.text_limit or str_bytes(data, decode, start, self.text_limit) is not None:
             text = decode.decode(data, start, len(data))
             if isinstance(data, Mapped):

@@ -126,6 +126,13 @@ class Worker:
         if self._kind == "documents":
             self._namespace.protected["context"] = self._store.context()
         self._namespace.restore()
+        if self._store.may_be_lazy:
+            # No other worker's `re` and allocator are touched.
+            from .heap import reuse_freed_memory
+            from .wrapping import wrap_re
+
+            wrap_re()
+            reuse_freed_memory()
         self._make_importable(hello["packages"])
         self._usage = Usage()
         self.layers = lock_down(

@@ -1,71 +1,18 @@
-"""Regular expressions over a text that is never whole in memory: windows, and what they find."""
+"""Regular expressions over a text that is never whole in memory: it is looked at in windows."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-Window = Callable[[int, int], tuple[str, bool]]
-"""``window(start, stop)``: those characters, and whether the text ends with them."""
+from .blocks import Blocks
+from .decoding import character_width
+from .toolarge import TextTooLarge
 
-WINDOWS = 8
-"""A window has this many times the characters that a match may look ahead."""
-_BEHIND = 4096  # characters kept before a window, for \b, ^ and lookbehind
-
-
-class Match:
-    """A match with absolute positions. It copies its groups: it keeps no part of the text alive."""
-
-    __slots__ = ("_groups", "_names", "_spans", "lastgroup", "lastindex")
-
-    def __init__(self, found: re.Match[str], shift: int) -> None:
-        self._spans = tuple(
-            (start + shift, end + shift) if start >= 0 else (-1, -1) for start, end in found.regs
-        )
-        self._groups: tuple[str | Any, ...] = (found.group(), *found.groups())
-        self._names = found.re.groupindex
-        self.lastindex = found.lastindex
-        self.lastgroup = found.lastgroup
-
-    def _number(self, group: int | str) -> int:
-        number = self._names.get(group, -1) if isinstance(group, str) else group
-        if not 0 <= number < len(self._spans):
-            raise IndexError("no such group")
-        return number
-
-    def group(self, *groups: int | str) -> Any:
-        """As ``re.Match.group``."""
-        texts = tuple(self._groups[self._number(group)] for group in groups or (0,))
-        return texts[0] if len(texts) == 1 else texts
-
-    def __getitem__(self, group: int | str) -> Any:
-        return self.group(group)
-
-    def groups(self, default: Any = None) -> tuple[Any, ...]:
-        """As ``re.Match.groups``."""
-        return tuple(default if text is None else text for text in self._groups[1:])
-
-    def groupdict(self, default: Any = None) -> dict[str, Any]:
-        """As ``re.Match.groupdict``."""
-        texts = self.groups(default)
-        return {name: texts[number - 1] for name, number in self._names.items()}
-
-    def start(self, group: int | str = 0) -> int:
-        """Position of the group's first character in the whole text; -1 where it took no part."""
-        return self.span(group)[0]
-
-    def end(self, group: int | str = 0) -> int:
-        """Position after the group's last character in the whole text; -1 as above."""
-        return self.span(group)[1]
-
-    def span(self, group: int | str = 0) -> tuple[int, int]:
-        """``(start, end)`` of the group in the whole text."""
-        return self._spans[self._number(group)]
-
-    def __repr__(self) -> str:
-        text = self._groups[0]
-        return f"<Match span={self.span()} match={text[:50] + '…' if len(text) > 50 else text!r}>"
+WIDTH = 16
+"""A window takes this many bytes of memory for each character that a match is sure to see."""
+_BEHIND = 1 << 16  # characters kept before a window, for \b, ^ and lookbehind
 
 
 def compile_pattern(pattern: str | re.Pattern[str], flags: int) -> re.Pattern[str]:
@@ -76,35 +23,107 @@ def compile_pattern(pattern: str | re.Pattern[str], flags: int) -> re.Pattern[st
     return compiled
 
 
-def windowed(
-    pattern: re.Pattern[str], window: Window, ahead: int, longest: int, too_long: Exception
-) -> Iterator[Match]:
-    """What ``pattern.finditer`` finds in the whole text, from windows of ``WINDOWS * ahead``.
+@dataclass(frozen=True)
+class Windows:
+    """One text in windows.
 
-    Each match sees at least ``ahead`` characters from its start on, and a match that reaches the
-    end of its window is tried again in a larger one, up to ``longest`` characters, beyond which
-    ``too_long`` is raised. So the matches are those of the whole text wherever a match (or what
-    it looks ahead to, or an attempt that fails) spans at most ``ahead`` characters.
+    A match is sure to see ``ahead`` characters from its start on. One of that length or more is
+    looked for again in a larger window, up to ``longest`` characters; beyond that
+    :class:`~.toolarge.TextTooLarge` is raised. So what is found is what would be found in the
+    whole text wherever an attempt to match, with all that it looks ahead to, spans fewer than
+    ``ahead`` characters and looks back at most 65,536. An attempt that would need more characters
+    than its window has in order to succeed is not seen; an attempt that found too much is.
     """
-    position, reach, last = 0, ahead, (-1, -1)
-    while True:
+
+    blocks: Blocks
+    ahead: int
+    longest: int
+
+    def matches(
+        self,
+        pattern: re.Pattern[str],
+        pos: int = 0,
+        endpos: int | None = None,
+        *,
+        after_empty: bool = False,
+        width: int = WIDTH,
+    ) -> Iterator[tuple[re.Match[str], int]]:
+        """What ``pattern.finditer(text, pos, endpos)`` finds, each with what its positions lack.
+
+        A position in the whole text is the position in the match plus that number. ``pos`` is in
+        the text and not above ``endpos``. ``after_empty``: the empty match at ``pos`` was found
+        before.
+        """
+        position, reach, last = pos, self.ahead, (pos, pos) if after_empty else (-1, -1)
+        wide = 4
+        while True:
+            text, shift, ends = self._window(position, reach, endpos, width // wide)
+            wide = character_width(text)
+            # Matches that begin later are the next window's.
+            limit = len(text) + 1 if ends else len(text) - reach
+            following, next_reach = shift + limit, self.ahead
+            for found in pattern.finditer(text, position - shift):
+                start, end = found.span()
+                if start >= limit:
+                    break
+                if end - start >= reach and not ends:
+                    following, next_reach = shift + start, self._more(reach)
+                    break
+                if start == end and last == (shift + start, shift + end):
+                    continue  # an empty match before one that is tried again
+                yield found, shift
+                last = (shift + start, shift + end)
+                following = max(following, last[1])
+            if ends:
+                return
+            position, reach = following, next_reach
+
+    def match(
+        self, pattern: re.Pattern[str], pos: int = 0, endpos: int | None = None
+    ) -> tuple[re.Match[str], int] | None:
+        """What ``pattern.match(text, pos, endpos)`` finds, as :meth:`matches` gives it."""
+        reach = self.ahead
+        while True:
+            text, shift, ends = self._window(pos, reach, endpos, 2)
+            found = pattern.match(text, pos - shift)
+            if found is None or ends or found.end() - found.start() < reach:
+                return None if found is None else (found, shift)
+            reach = self._more(reach)
+
+    def fullmatch(
+        self, pattern: re.Pattern[str], pos: int = 0, endpos: int | None = None
+    ) -> tuple[re.Match[str], int] | None:
+        """What ``pattern.fullmatch(text, pos, endpos)`` finds.
+
+        Raises :class:`~.toolarge.TextTooLarge` where more than ``longest`` characters would have
+        to match.
+        """
+        text, shift, ends = self._window(pos, self.longest // 2, endpos, 0)
+        if not ends:
+            raise TextTooLarge(
+                f"fullmatch over more than {self.longest:,} characters: use t.match(pattern) or "
+                "t.search(pattern), or fullmatch on slices t[a:b] or lines"
+            )
+        found = pattern.fullmatch(text, pos - shift)
+        return None if found is None else (found, shift)
+
+    def _window(
+        self, position: int, reach: int, endpos: int | None, times: int
+    ) -> tuple[str, int, bool]:
+        """The text around ``times * ahead`` characters or more, its position, whether it ends."""
+        stop = position + max(times * self.ahead, 2 * reach)
+        if endpos is not None:
+            stop = min(stop, endpos)
         # The string begins before the position: ^, \b and lookbehind see what is really there.
-        start = max(0, position - _BEHIND)
-        text, ends = window(start, position + WINDOWS * reach)
-        limit = len(text) + 1 if ends else len(text) - reach  # later starts: the next window's
-        following, next_reach = start + limit, ahead
-        for found in pattern.finditer(text, position - start):
-            if found.start() >= limit:
-                break
-            if not ends and found.end() >= len(text) - 1:
-                following, next_reach = start + found.start(), 2 * reach
-                if WINDOWS * next_reach > longest:
-                    raise too_long
-                break
-            span = (start + found.start(), start + found.end())
-            if span != last:  # else an empty match before one that is tried again
-                yield Match(found, start)
-            last, following = span, max(following, span[1])
-        if ends:
-            return
-        position, reach = following, next_reach
+        text, shift, ends = self.blocks.window(max(0, position - _BEHIND), stop)
+        if endpos is not None and shift + len(text) >= endpos:
+            return text[: endpos - shift], shift, True
+        return text, shift, ends
+
+    def _more(self, reach: int) -> int:
+        if 4 * reach > self.longest:
+            raise TextTooLarge(
+                f"a match may have {self.longest // 2:,} characters: use a pattern that stops "
+                "earlier (for instance [^\\n]* for .* with re.DOTALL), or slices t[a:b]"
+            )
+        return 2 * reach

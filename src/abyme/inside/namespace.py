@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from .pieces import LazyList
+from .refused import advice_on
 from .shorten import shorten
 from .text import LazyText
 
@@ -202,7 +204,7 @@ def _bound(target: ast.expr) -> list[str]:
 def size_of(value: object) -> str:
     """How large a value is, in words; empty where it has no size. Never its content."""
     try:
-        if isinstance(value, LazyText):
+        if isinstance(value, LazyText | LazyList):
             return "lazy"  # its length would be counted over all of the data
         length = len(value)  # type: ignore[arg-type]
     except BaseException:  # __len__ and __class__ may be the cell's, and raise anything
@@ -234,6 +236,8 @@ def describe_error(error: BaseException) -> dict[str, str]:
         _leave_out_our_frames(shown)
         text = "".join(shown.format())
         message = str(error)
+        if advice := advice_on(error):
+            message, text = f"{message}: {advice}", f"{text}{advice}\n"
     except Exception as broken:  # an exception whose own __str__ raises
         text = message = f"(the exception cannot be shown: {type(broken).__name__})"
     return {

@@ -2,109 +2,48 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
-from operator import index
-from typing import Any, NoReturn
+from collections.abc import Iterator
 
-from .blocks import Blocks
-from .decoding import BLOCK, Bytes, find_aligned
-from .matching import Match, compile_pattern, windowed
-
-LONGEST_SLICE = 64 << 20
-"""Characters that a slice, a line or a match may have."""
-AHEAD = 1 << 20
-"""Characters that a regular expression is sure to see from the start of a match on."""
+from .expressions import Expressions
+from .finding import Finding
+from .pieces import Cut, LazyList, Step, at_lines, at_separator, at_space, stepping
+from .refused import refuse_the_rest
+from .toolarge import TextTooLarge
 
 
-class TextTooLarge(MemoryError):
-    """An operation would copy a text that is too large to be copied; the message says what to do.
-
-    A MemoryError because it takes the place of one: code that is ready for the allocation to fail
-    is ready for this. Nothing was allocated, and the program can go on.
-    """
-
-
-class LazyText:
-    """Text over mapped bytes that slices, iterates, searches and matches like a ``str``.
+class LazyText(Expressions, Finding):
+    """Text over mapped bytes that slices, iterates, searches, splits and matches like a ``str``.
 
     Positions are characters, as in the ``str`` that all bytes would decode to. An index of about
     one entry each ``block`` bytes (in bytes and in characters) grows as far as it is needed: the
     first ``len(t)`` and the first ``t[-1]`` read everything once, ``t[:100]`` does not.
 
-    **Lines** end after each ``"\\n"`` and nowhere else, as in ``io.StringIO(text)``: ``"\\r\\n"``
-    stays at the end of its line, and the other ends that ``str.splitlines`` knows (``"\\r"``,
-    ``"\\x0b"``, ``"\\u2028"``, …) are characters like any other. ``for line in t`` gives lines,
-    where a ``str`` gives characters.
+    **Lines** of ``for line in t``, ``lines`` and ``line_of`` end after each ``"\\n"`` and nowhere
+    else, as in ``io.StringIO(text)``: ``"\\r\\n"`` stays at the end of its line. (``for`` over a
+    ``str`` gives characters.) ``splitlines`` ends them wherever ``str.splitlines`` does, also at
+    ``"\\r"``, ``"\\x0b"``, ``"\\u2028"``, …, and ``split("\\n")`` is ``str.split("\\n")``; both
+    give a :class:`~.pieces.LazyList`.
+
+    It is no ``str``: ``isinstance(t, str)`` is False, and what needs a real one takes slices. It
+    equals a ``str`` of the same characters (``==`` reads both) and has no hash. What of a
+    ``str``'s methods would copy it raises :class:`~.toolarge.TextTooLarge` with advice.
 
     ``start`` is the byte that the text begins at (after a byte order mark), ``block`` the size of
-    an index entry in bytes, ``ahead`` what a match may span (:func:`~.matching.windowed`). Raises
-    ValueError for an encoding that can be decoded from its start only.
+    an index entry in bytes, ``ahead`` the characters that a match is sure to see
+    (:class:`~.matching.Windows`), ``longest`` those that a slice, a line or a result may have.
+    Raises ValueError for an encoding that can be decoded from its start only.
     """
 
-    __slots__ = ("_ahead", "_blocks", "document")
+    __slots__ = ()
     __hash__ = None  # type: ignore[assignment]  # equal to a str, whose hash needs the whole text
-
-    def __init__(
-        self,
-        data: Bytes,
-        encoding: str = "utf-8",
-        errors: str = "surrogateescape",
-        *,
-        start: int = 0,
-        block: int = BLOCK,
-        ahead: int = AHEAD,
-    ) -> None:
-        self._blocks = Blocks(data, encoding, errors, start, block)
-        self._ahead = ahead
-        self.document: int | None = None  # which of the run's documents it is the text of
-
-    def __len__(self) -> int:
-        return self._blocks.characters
-
-    def __bool__(self) -> bool:
-        return self._blocks.start < len(self._blocks.data)
-
-    def __getitem__(self, key: int | slice) -> str:
-        if isinstance(key, slice):
-            start, stop, step = self._bounds(key)
-            if step > 0:
-                return self._text(start, stop)[::step]
-            return self._text(stop + 1, start + 1)[::step]
-        position = index(key)
-        position += len(self) if position < 0 else 0
-        text = self._blocks.slice(position, position + 1) if position >= 0 else ""
-        if not text:
-            raise IndexError("text index out of range")
-        return text
-
-    def _bounds(self, key: slice) -> tuple[int, int, int]:
-        """As ``key.indices(len(self))``, without reading further than ``key.stop``."""
-        start = 0 if key.start is None else index(key.start)
-        if key.step in (None, 1) and start >= 0 and key.stop is not None:
-            stop = index(key.stop)
-            if 0 <= stop <= start + LONGEST_SLICE:
-                return start, stop, 1
-        return key.indices(len(self))
-
-    def _text(self, start: int, stop: int) -> str:
-        if stop - start > LONGEST_SLICE:
-            raise TextTooLarge(
-                f"a slice of {stop - start:,} characters; at most {LONGEST_SLICE:,} can be copied "
-                "at once. Work through the text in pieces: t[a:b], `for line in t`, t.finditer(p)"
-            )
-        return self._blocks.slice(start, stop)
-
-    def _window(self, start: int, stop: int) -> tuple[str, bool]:
-        """The characters in ``[start, stop)``, and whether the text ends with them."""
-        text = self._blocks.slice(start, stop)
-        return text, self._blocks.complete and stop >= self._blocks.known
 
     def __eq__(self, other: object) -> bool:
         if self is other:
             return True
         if not isinstance(other, str | LazyText):
             return NotImplemented
+        if isinstance(other, str) and 4 * len(other) < len(self._blocks.data) - self._blocks.start:
+            return False  # no encoding makes less of four bytes than one character
         if len(self) != len(other):
             return False
         at = 0
@@ -113,6 +52,12 @@ class LazyText:
                 return False
             at += len(text)
         return True
+
+    def __copy__(self) -> LazyText:
+        return self
+
+    def __deepcopy__(self, memo: object) -> LazyText:
+        return self
 
     # -- lines -------------------------------------------------------------------------------
 
@@ -134,9 +79,9 @@ class LazyText:
             if rest:
                 begun.append(rest)
                 length += len(rest)
-                if length > LONGEST_SLICE:
+                if length > self._longest:
                     raise TextTooLarge(
-                        f"a line has more than {LONGEST_SLICE:,} characters: use slices t[a:b]"
+                        f"a line has more than {self._longest:,} characters: use slices t[a:b]"
                     )
         if begun:
             yield "".join(begun)
@@ -157,8 +102,8 @@ class LazyText:
         for line in self._lines_from(*place) if place else ():
             found.append(line)
             length += len(line)
-            if length > LONGEST_SLICE:
-                raise TextTooLarge(f"more than {LONGEST_SLICE:,} characters: ask for fewer lines")
+            if length > self._longest:
+                raise TextTooLarge(f"more than {self._longest:,} characters: ask for fewer lines")
             if stop is not None and len(found) >= stop - start:
                 break
         return found
@@ -167,160 +112,33 @@ class LazyText:
         """The number, from 1, of the line that holds the character at ``position``."""
         return self._blocks.line_at(self._blocks.byte_of(position))
 
-    # -- search ------------------------------------------------------------------------------
+    def split(self, sep: str | None = None, maxsplit: int = -1) -> LazyList:
+        """As ``str.split(sep)``, as a list whose pieces are read when they are needed.
 
-    def span_bytes(self, text: str, start: int = 0) -> tuple[int, int] | None:
-        """First and last-plus-one *byte*, in the document, of the first occurrence; or None.
-
-        ``start``: the character position from which to look.
+        Raises :class:`~.toolarge.TextTooLarge` for a ``maxsplit``, whose last piece is the rest.
         """
-        if needle := self._blocks.decoder.needle(text):
-            low = self._blocks.byte_of(start) if start else self._blocks.start
-            at = self._find_bytes(needle, low, len(self._blocks.data))
-            return (at, at + len(needle)) if at >= 0 else None
-        at = self.find(text, start)
-        if at < 0:
-            return None
-        return self._blocks.byte_of(at), self._blocks.byte_of(at + len(text))
+        if maxsplit >= 0:
+            raise TextTooLarge(
+                "with maxsplit, the last piece is the rest of the text, which is too large: use "
+                "t.split(sep)[:n], or i = t.find(sep) and slices t[:i], t[i:i + n]"
+            )
+        if sep is None:
+            return self._pieces(at_space)
+        if not isinstance(sep, str):
+            raise TypeError(f"must be str or None, not {type(sep).__name__}")
+        if not sep:
+            raise ValueError("empty separator")
+        return LazyList(self._step(at_separator(sep)), 0, lambda: self.count(sep) + 1)
 
-    def line_at_byte(self, byte: int) -> int:
-        """The number, from 1, of the line that holds the byte ``byte`` of the document."""
-        return self._blocks.line_at(byte)
+    def splitlines(self, keepends: bool = False) -> LazyList:
+        """As ``str.splitlines``, as a list whose lines are read when they are needed."""
+        return self._pieces(at_lines(bool(keepends)))
 
-    def _find_bytes(self, needle: bytes, low: int, high: int) -> int:
-        blocks = self._blocks
-        return find_aligned(blocks.data, needle, blocks.decoder.unit, blocks.start, low, high)
+    def _pieces(self, cut: Cut) -> LazyList:
+        return LazyList(self._step(cut), 0)
 
-    def __contains__(self, text: object) -> bool:
-        if not isinstance(text, str):
-            raise TypeError(f"'in' needs a str on its left, not {type(text).__name__}")
-        return not text or self.span_bytes(text) is not None
-
-    def find(self, sub: str, start: int | None = None, end: int | None = None) -> int:
-        """As ``str.find``: lowest position in ``[start:end]`` where ``sub`` begins, or -1."""
-        first, last = self._range(start, end)
-        if not sub:
-            return first if first <= (len(self) if last is None else last) else -1
-        needle = self._blocks.decoder.needle(sub)
-        if needle is None:
-            return next(self._find_chars(sub, first, last), -1)
-        at = self._find_bytes(needle, *self._byte_range(first, last))
-        return self._blocks.char_of(at) if at >= 0 else -1
-
-    def rfind(self, sub: str, start: int | None = None, end: int | None = None) -> int:
-        """As ``str.rfind``: highest position in ``[start:end]`` where ``sub`` begins, or -1."""
-        first, last = self._range(start, end)
-        if not sub:
-            last = len(self) if last is None else last
-            return last if first <= last else -1
-        blocks = self._blocks
-        needle = blocks.decoder.needle(sub)
-        if needle is None:
-            return max(self._find_chars(sub, first, last, step=1), default=-1)
-        low, high = self._byte_range(first, last)
-        at = blocks.data.rfind(needle, low, high) if low <= high else -1
-        while at >= 0 and (at - blocks.start) % blocks.decoder.unit:
-            at = blocks.data.rfind(needle, low, at + len(needle) - 1)
-        return blocks.char_of(at) if at >= 0 else -1
-
-    def index(self, sub: str, start: int | None = None, end: int | None = None) -> int:
-        """As ``str.index``: :meth:`find` that raises ValueError where there is none."""
-        if (at := self.find(sub, start, end)) < 0:
-            raise ValueError("substring not found")
-        return at
-
-    def count(self, sub: str, start: int | None = None, end: int | None = None) -> int:
-        """As ``str.count``: occurrences in ``[start:end]`` that do not overlap."""
-        first, last = self._range(start, end)
-        if not sub:
-            return max(0, (len(self) if last is None else last) - first + 1)
-        blocks = self._blocks
-        needle = blocks.decoder.needle(sub)
-        if needle is None:
-            return sum(1 for _ in self._find_chars(sub, first, last))
-        low, high = self._byte_range(first, last)
-        if blocks.decoder.unit == 1 and not _overlaps_itself(needle):
-            more = blocks.size + len(needle) - 1
-            starts = range(low, high, blocks.size)
-            return sum(blocks.data[at : min(high, at + more)].count(needle) for at in starts)
-        found = 0
-        while (low := self._find_bytes(needle, low, high)) >= 0:
-            found += 1
-            low += len(needle)
-        return found
-
-    def _range(self, start: int | None, end: int | None) -> tuple[int, int | None]:
-        """``start`` and ``end`` as positions; an end that was not given stays None.
-
-        A start past the length stays past it: ``"abcd".find("", 5)`` is -1.
-        """
-        if start is None or 0 <= start <= self._blocks.known:
-            first = start or 0
-        else:
-            first = max(0, start + len(self)) if start < 0 else min(start, len(self) + 1)
-        if end is not None and not 0 <= end <= self._blocks.known:
-            end = max(0, end + len(self)) if end < 0 else min(end, len(self))
-        return first, end
-
-    def _byte_range(self, first: int, last: int | None) -> tuple[int, int]:
-        high = len(self._blocks.data) if last is None else self._blocks.byte_of(last)
-        return self._blocks.byte_of(first), high
-
-    def _find_chars(
-        self, sub: str, first: int, last: int | None, step: int | None = None
-    ) -> Iterator[int]:
-        """Where ``sub`` begins, looked for in decoded windows; ``step`` ahead after each find."""
-        size = self._blocks.size + 2 * len(sub)
-        while last is None or first + len(sub) <= last:
-            stop = first + size if last is None else min(last, first + size)
-            text, ends = self._window(first, stop)
-            at, done = text.find(sub), 0
-            while at >= 0:
-                yield first + at
-                done = at + (step or len(sub))
-                at = text.find(sub, done)
-            if ends or stop == last:
-                return
-            first += max(done, len(text) - len(sub) + 1)
-
-    def startswith(self, prefix: str | tuple[str, ...], start: int = 0) -> bool:
-        """As ``str.startswith``."""
-        prefixes = (prefix,) if isinstance(prefix, str) else prefix
-        return any(self[start : start + len(each)] == each for each in prefixes)
-
-    def endswith(self, suffix: str | tuple[str, ...]) -> bool:
-        """As ``str.endswith`` for the whole text."""
-        suffixes = (suffix,) if isinstance(suffix, str) else suffix
-        size = len(self)
-        return any(self[max(0, size - len(each)) :] == each for each in suffixes)
-
-    # -- regular expressions -----------------------------------------------------------------
-
-    def finditer(self, pattern: str | re.Pattern[str], flags: int = 0) -> Iterator[Match]:
-        """As ``re.finditer(pattern, text, flags)``, with positions in the whole text.
-
-        Equal to it as long as a match and what it looks ahead to span at most 1 Mi characters
-        (lookbehind 4,096); longer ones are found up to 64 Mi where the match reaches the end of
-        what was looked at, and raise :class:`TextTooLarge` beyond.
-        """
-        too_long = TextTooLarge(
-            f"a match has more than {LONGEST_SLICE:,} characters: use a pattern that stops "
-            "earlier (for instance [^\\n]* for .* with re.DOTALL)"
-        )
-        compiled = compile_pattern(pattern, flags)
-        return windowed(compiled, self._window, self._ahead, LONGEST_SLICE, too_long)
-
-    def search(self, pattern: str | re.Pattern[str], flags: int = 0) -> Match | None:
-        """As ``re.search(pattern, text, flags)``."""
-        return next(self.finditer(pattern, flags), None)
-
-    def findall(self, pattern: str | re.Pattern[str], flags: int = 0) -> list[Any]:
-        """As ``re.findall(pattern, text, flags)``."""
-        return [
-            groups[0] if len(groups) == 1 else groups or match.group()
-            for match in self.finditer(pattern, flags)
-            for groups in [match.groups("")]
-        ]
+    def _step(self, cut: Cut) -> Step:
+        return stepping(self._window, cut, self._blocks.size, self._longest)
 
     # -- what would copy it whole ------------------------------------------------------------
 
@@ -333,43 +151,9 @@ class LazyText:
         )
         return (
             f"<LazyText: {size}, too large for a str. Use t[a:b], `for line in t`, t.lines(a, b), "
-            "t.find(s), t.count(s), t.finditer(pattern), t.search(pattern) "
-            "(not re.search(pattern, t))>"
+            "t.splitlines(), t.find(s), t.count(s), re.finditer(pattern, t), re.findall(p, t) "
+            "(with a compiled pattern: t.finditer(p))>"
         )
 
 
-def _overlaps_itself(needle: bytes) -> bool:
-    """True where two occurrences can share bytes (or where finding out would take long)."""
-    size = len(needle)
-    return size > 1000 or any(needle[:n] == needle[size - n :] for n in range(1, size))
-
-
-_ADVICE = {
-    "split": "iterate `for line in t`, or t.finditer(pattern)",
-    "splitlines": "iterate `for line in t`, or t.lines(a, b)",
-    "lower": "slice first, t[a:b].lower(), or match with re.IGNORECASE",
-    "upper": "slice first, t[a:b].upper(), or match with re.IGNORECASE",
-    "casefold": "slice first, t[a:b].casefold(), or match with re.IGNORECASE",
-    "rindex": "use t.rfind(s), which gives -1 where there is none",
-    "__str__": "print slices t[a:b], or hand pieces t[a:b] to sub-calls",
-    "__format__": "format slices t[a:b], or hand pieces t[a:b] to sub-calls",
-    "__add__": "join slices t[a:b] instead",
-    "__radd__": "join slices t[a:b] instead",
-    "__reversed__": "use slices t[a:b][::-1]",
-}
-
-
-def _refusal(name: str) -> Callable[..., NoReturn]:
-    shown = f"{name.strip('_')}()"
-    advice = _ADVICE.get(name, f"slice first: t[a:b].{shown}")
-
-    def refuse(self: LazyText, *_: object, **__: object) -> NoReturn:
-        raise TextTooLarge(f"{shown} would copy this text, which is too large for that: {advice}")
-
-    return refuse
-
-
-for _name in (*_ADVICE, *dir(str)):
-    # object has __str__, __format__ and the rest, which would show or compare nonsense.
-    if _name not in vars(LazyText) and (_name in _ADVICE or not _name.startswith("_")):
-        setattr(LazyText, _name, _refusal(_name))
+refuse_the_rest(LazyText)
