@@ -9,6 +9,7 @@ are counted apart.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -202,10 +203,10 @@ STREAM = (
             _set(codec, "MAX_VALUES", 1 << 40)),
     _stream("NaN", "frames: numbers", "body(b'{\"t\":\"call\",\"id\":1,\"name\":\"tool\","
             "\"args\":{\"a\":NaN}}')", lambda seen: any(map(_odd, seen.calls)),
-            _set(codec, "_no_constant", float)),
+            _set(codec, "_read", json.loads)),
     _stream("a number past all floats", "frames: numbers", "body(b'{\"t\":\"call\",\"id\":1,"
             "\"name\":\"tool\",\"args\":{\"a\":1e999}}')",
-            lambda seen: any(map(_odd, seen.calls)), _set(codec, "_finite", float)),
+            lambda seen: any(map(_odd, seen.calls)), _set(codec, "_read", json.loads)),
     _stream("a number of millions of digits", "frames: numbers", "value(b'9' * 10_000_000)", taken,
             "Python's own limit of 4,300 digits holds it"),
     _stream("half a frame, then the end", "the end of the stream",
