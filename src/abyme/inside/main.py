@@ -17,6 +17,7 @@ from .lockdown.landlock import Ruleset
 from .lockdown.lock import CannotLock, lock_down
 from .namespace import CELL, Namespace, Snapshot, describe_error
 from .output import Output, Stream
+from .reserve import Reserve
 from .saving import FRAMES as SAVING
 from .saving import GIVEN_UP, Saving
 from .search import Finder
@@ -135,6 +136,7 @@ class Worker:
             reuse_freed_memory()
         self._make_importable(hello["packages"])
         self._usage = Usage()
+        self._reserve = Reserve()
         self.layers = lock_down(
             hello["layers"], hello["memory_bytes"], hello["packages"], inherited.rules
         )
@@ -219,11 +221,13 @@ class Worker:
         """Run the cell; how it ended, and the exception where one ended it."""
         try:
             try:
+                self._reserve.hold()
                 self._interrupts.cell_running = True
                 self._load_text(code)
                 self._namespace.run(code, filename)
             finally:
                 self._interrupts.cell_running = False
+                self._reserve.release()
         except KeyboardInterrupt as error:
             return "interrupted", describe_error(error)
         except SystemExit as error:

@@ -70,7 +70,9 @@ class Channel:
 
     async def room(self) -> None:
         """Wait while more is queued than may be."""
-        await self._room.wait()
+        # All who wait wake together, and the first of them may fill it up again.
+        while not self._room.is_set():
+            await self._room.wait()
 
     def all_read(self) -> bool:
         """Whether the other side has read all that was sent; True where the system cannot say."""

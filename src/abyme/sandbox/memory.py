@@ -15,7 +15,9 @@ from typing import Protocol
 from abyme.threads import in_thread
 
 _EVERY = 0.25
-"""Seconds between two looks, while a cell runs."""
+"""Seconds between two looks while a cell runs."""
+_SELDOM = 2.0
+"""While none does: threads that a cell left behind may go on."""
 _PAUSE = 20
 """A look takes at most one part in so many of the time: the kernel walks the worker's pages."""
 _SHARE = 0.75
@@ -65,7 +67,7 @@ class Member:
 
 
 class TreeMemory:
-    """Ends the largest of a run's workers that runs a cell when all take over ``most`` bytes."""
+    """Ends the largest of a run's workers when all together take over ``most`` bytes."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -78,15 +80,16 @@ class TreeMemory:
         """A worker, by its account; ``over`` is called with the reason when it has to go."""
         member = Member(self, account, over)
         self._members.add(member)
+        self._look_in(_SELDOM)
         return member
 
     def running(self, member: Member) -> None:
-        """Watch it."""
+        """It runs a cell."""
         self._running.add(member)
         self._look_in(_EVERY)
 
     def idle(self, member: Member) -> None:
-        """Its memory stays what it was when last looked at."""
+        """It no longer does."""
         self._running.discard(member)
 
     def leave(self, member: Member) -> None:
@@ -96,36 +99,51 @@ class TreeMemory:
 
     async def close(self) -> None:
         """Stop watching."""
+        self._members.clear()
         if self._timer is not None:
             self._timer.cancel()
         if self._looking is not None:
             await asyncio.wait((self._looking,))
 
     def _look_in(self, seconds: float) -> None:
-        if self._timer is None and self._looking is None:
-            self._timer = asyncio.get_running_loop().call_later(seconds, self._start_looking)
+        """Look after so many seconds, or sooner where that was said before."""
+        if self._looking is not None:
+            return
+        loop = asyncio.get_running_loop()
+        if self._timer is not None:
+            if self._timer.when() <= loop.time() + seconds:
+                return
+            self._timer.cancel()
+        self._timer = loop.call_later(seconds, self._start_looking)
 
     def _start_looking(self) -> None:
         self._timer = None
-        if self._running:
+        if self._members:
             self._looking = asyncio.get_running_loop().create_task(self._look())
 
     async def _look(self) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        running = list(self._running)
-        await in_thread(_measure, running)
+        try:
+            await in_thread(_measure, tuple(self._members))
+            self._end_the_largest()
+        finally:
+            self._looking = None
+            if self._members:
+                pause = _EVERY if self._running else _SELDOM
+                self._look_in(max(pause, _PAUSE * (loop.time() - began)))
+
+    def _end_the_largest(self) -> None:
         total = sum(member.bytes for member in self._members)
-        if total > self._most and (still := self._running.intersection(running)):
-            largest = max(still, key=lambda member: member.bytes)
-            largest.over(
-                f"the workers of this run took {_shown(total)} of memory, and {_shown(self._most)} "
-                f"is the most: this one, which had {_shown(largest.bytes)}, was ended. "
-                "Work through the data in smaller pieces and keep less of it in variables"
-            )
-        self._looking = None
-        if self._running:
-            self._look_in(max(_EVERY, _PAUSE * (loop.time() - began)))
+        if total <= self._most:
+            return
+        # One that runs a cell, where there is one: what is idle does not grow by much.
+        largest = max(self._running or self._members, key=lambda member: member.bytes)
+        largest.over(
+            f"the workers of this run took {_shown(total)} of memory, and {_shown(self._most)} "
+            f"is the most: this one, which had {_shown(largest.bytes)}, was ended. "
+            "Work through the data in smaller pieces and keep less of it in variables"
+        )
 
 
 def _measure(members: Sequence[Member]) -> None:

@@ -135,7 +135,7 @@ class Router:
         kind, handler = self._handlers[name]
         try:
             asked = msgspec.convert(arguments, kind)
-        except msgspec.ValidationError as error:
+        except ValueError as error:  # msgspec's, and a lone surrogate in a name
             raise CallFailed(f"{name}: {error}", "TypeError") from None
         return await handler(cell, asked)
 
