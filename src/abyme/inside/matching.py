@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .blocks import Blocks
 from .decoding import character_width
@@ -23,8 +23,7 @@ def compile_pattern(pattern: str | re.Pattern[str], flags: int) -> re.Pattern[st
     return compiled
 
 
-@dataclass(frozen=True)
-class Windows:
+class Windows(NamedTuple):
     """One text in windows.
 
     A match is sure to see ``ahead`` characters from its start on. One of that length or more is

@@ -8,7 +8,6 @@ import sys
 import traceback
 import types
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from .pieces import LazyList
@@ -20,7 +19,7 @@ TRACEBACK_CHARS = 4_000
 MAX_VARIABLES = 200
 CELL = "<cell "
 """How the name begins under which a cell is compiled."""
-_HERE = str(Path(__file__).parent)
+_HERE = __file__.rpartition("/")[0]
 
 Display = Callable[[str], None]
 Snapshot = dict[str, tuple[int, str, str]]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+
 _BYTES = 8 << 20
 _LEAST = 1 << 20
 
@@ -14,17 +16,19 @@ class Reserve:
     """
 
     def __init__(self) -> None:
-        self._held = bytearray()
+        self._held: mmap.mmap | None = None
 
     def hold(self) -> None:
         """A cell begins. As much as there is: nothing where earlier cells left nothing."""
         size = _BYTES
-        while size >= _LEAST and not self._held:
+        while size >= _LEAST and self._held is None:
             try:
-                self._held = bytearray(size)
-            except MemoryError:
+                self._held = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            except OSError:
                 size //= 2
 
     def release(self) -> None:
         """It is over."""
-        self._held = bytearray()
+        if self._held is not None:
+            self._held.close()
+            self._held = None

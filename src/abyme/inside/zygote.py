@@ -22,7 +22,6 @@ import gc
 import os
 import select
 import signal
-from pathlib import Path
 from typing import Any, Literal, NamedTuple, NoReturn
 
 from .channel import Channel
@@ -229,10 +228,13 @@ def _ended() -> int | None:
 def _children() -> list[int]:
     """All children of this process, those included that came to it when their parents ended."""
     try:
-        listed = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
-        return [int(pid) for pid in listed.split()]
+        descriptor = os.open(f"/proc/self/task/{os.getpid()}/children", os.O_RDONLY)
     except OSError:  # another system, or a kernel that does not list them
         return []
+    try:
+        return [int(pid) for pid in os.read(descriptor, 1 << 16).split()]
+    finally:
+        os.close(descriptor)
 
 
 def _text(descriptor: int, document: dict[str, Any]) -> str | None:
