@@ -23,6 +23,7 @@ if not __package__:  # run as a file: the folder above is where `benchmarks` is 
 from abyme import __version__
 from benchmarks.calls import batch, sequential
 from benchmarks.checkpoints import checkpoints
+from benchmarks.command import commands
 from benchmarks.data import data
 from benchmarks.endpoint import Endpoint
 from benchmarks.figures import Bench, Row, table
@@ -44,6 +45,7 @@ ALL: dict[str, Callable[[Bench], list[Row]]] = {
     "large": large,
     "data": data,
     "sandbox": sandbox,
+    "commands": commands,
     "parts": parts,
     "frames": frames,
     "checkpoints": checkpoints,

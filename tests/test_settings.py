@@ -15,7 +15,7 @@ from abyme.cli.keys import endpoint
 from abyme.config import OPTIONAL, Limits
 from abyme.errors import ConfigError
 from abyme.settings import Loaded, Settings, configured_runs, load_settings, user_config_file
-from abyme.settings_values import LIMITS, PRICES, TOP
+from abyme.settings_values import LIMITS, PRICES, SANDBOXES, TOP
 
 FOLDER = "./abyme.toml"
 
@@ -216,7 +216,9 @@ def test_a_folder_may_only_lower_limits(
         ('runs = "/tmp"', "--runs, ABYME_RUNS or in "),
         ("local_servers = []", "ABYME_LOCAL_SERVERS or in "),
         ("tools = []", "RLM(…, tools=[…]) from Python"),
-        ("[sandbox]", "RLM(…, sandbox=…) from Python"),
+        ("[sandbox]", "--sandbox, ABYME_SANDBOX or in "),
+        ('sandbox = "process"', "--sandbox, ABYME_SANDBOX or in "),
+        ('image = "evil"', "--image, ABYME_IMAGE or in "),
     ],
 )
 def test_a_folder_may_not_set_what_is_the_users(place: Place, key: str, instead: str) -> None:
@@ -325,10 +327,19 @@ def test_names_of_variables_are_taken(place: Place, name: str) -> None:
             place.load(user=f'api_key_env = "{wrong}"')
 
 
-@pytest.mark.parametrize("key", ["tools = []", "[sandbox]"])
-def test_tools_and_a_sandbox_are_not_known_in_the_users_file(place: Place, key: str) -> None:
+def test_tools_are_not_known_in_the_users_file(place: Place) -> None:
     with pytest.raises(ConfigError, match="is not known in this version"):
-        place.load(user=key)
+        place.load(user="tools = []")
+
+
+def test_the_users_file_chooses_among_the_sandboxes(place: Place) -> None:
+    for name in SANDBOXES:
+        assert place.load(user=f'sandbox = "{name}"').settings.sandbox == name
+    for wrong in ('"none"', '"unsafe"', '"sh"'):
+        with pytest.raises(ConfigError, match="sandbox must be one of process, bubblewrap"):
+            place.load(user=f"sandbox = {wrong}")
+    with pytest.raises(ConfigError, match="sandbox must be text"):
+        place.load(user="[sandbox]")
 
 
 def test_local_servers_must_be_addresses(place: Place) -> None:

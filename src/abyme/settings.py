@@ -50,6 +50,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """"IN,OUT": the same for sub_model."""
     runs: str = ""
     """The folder for journals of runs."""
+    sandbox: str = ""
+    """Where code runs: process, bubblewrap, docker or podman."""
+    image: str = ""
+    """The image of docker's and podman's containers."""
     exclude: tuple[str, ...] | None = None
     """Patterns of what to leave out of directories."""
     local_servers: tuple[str, ...] | None = None

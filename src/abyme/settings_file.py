@@ -121,5 +121,6 @@ _FOREIGN = {
     "runs": "--runs, ABYME_RUNS or in {user_file}",
     "local_servers": "ABYME_LOCAL_SERVERS or in {user_file}",
     "tools": "RLM(…, tools=[…]) from Python",
-    "sandbox": "RLM(…, sandbox=…) from Python",
+    "sandbox": "--sandbox, ABYME_SANDBOX or in {user_file}",
+    "image": "--image, ABYME_IMAGE or in {user_file}",
 }

@@ -19,7 +19,10 @@ from abyme.config import OPTIONAL, Limits, limit_problem
 from abyme.errors import ConfigError
 from abyme.secrets import HIDDEN, scrub_names
 
-TEXTS = ("model", "sub_model", "base_url", "api_key", "api_key_env", "runs")
+TEXTS = (
+    "model", "sub_model", "base_url", "api_key", "api_key_env", "runs", "sandbox", "image"
+)  # fmt: skip
+SANDBOXES = ("process", "bubblewrap", "docker", "podman")
 PRICES = ("price", "sub_price")
 LISTS = ("exclude", "local_servers")
 TOP = (*TEXTS, *PRICES, *LISTS)
@@ -41,6 +44,8 @@ def checked(name: str, value: object, called: str) -> Any:
     """
     if name == "api_key_env":
         return _variable(value, called) or None
+    if name == "sandbox":
+        return _sandbox(value, called) or None
     if name in TEXTS:
         return _text(value, called) or None
     if name in PRICES:
@@ -103,6 +108,13 @@ def _text(value: object, called: str) -> str:
     if not value.isprintable():
         raise ConfigError(f"{called} has a control character in it")
     return value.strip()
+
+
+def _sandbox(value: object, called: str) -> str:
+    text = _text(value, called)
+    if text and text not in SANDBOXES:
+        raise ConfigError(f"{called} must be one of {', '.join(SANDBOXES)}")
+    return text
 
 
 def _variable(value: object, called: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from adversarial.attempts import ATTEMPTS, Attempt
+from adversarial.boundaries import BUBBLEWRAP_LETS_THROUGH
 from adversarial.forgeries import FORGERIES, Forgery
 
 
@@ -16,7 +17,16 @@ def _by_layers(attempt: Attempt) -> str:
     return ", ".join(attempt.layers)
 
 
-COLUMNS: dict[str, Callable[[Attempt], str]] = {"process": _by_layers}
+def _by_bubblewrap(attempt: Attempt) -> str:
+    """Bubblewrap by itself, where that is enough, and the same layers inside."""
+    alone = attempt.name not in BUBBLEWRAP_LETS_THROUGH.get(attempt.group, ())
+    return ", ".join((*(["bubblewrap"] if alone else []), *attempt.layers))
+
+
+COLUMNS: dict[str, Callable[[Attempt], str]] = {
+    "process": _by_layers,
+    "bubblewrap": _by_bubblewrap,
+}
 
 
 def by_host(forgery: Forgery) -> str:

@@ -8,6 +8,9 @@ from types import SimpleNamespace
 from typing import NamedTuple
 
 from abyme.inside.lockdown import LAYERS
+from abyme.sandbox.base import Sandbox
+from abyme.sandbox.bubblewrap import Bubblewrap
+from abyme.sandbox.command import CommandSandbox
 from abyme.sandbox.process import ProcessSandbox
 from adversarial.attempts import NUMBERS, PRELUDE, Attempt
 from adversarial.world import world
@@ -47,18 +50,29 @@ def without(attempt: Attempt) -> tuple[str, ...]:
 
 def attempted(attempt: Attempt, layers: tuple[str, ...]) -> Came:
     """Run it in a world of its own."""
+    box = Some(only=layers, grace_seconds=0.5, memory_bytes=attempt.memory)
     with tempfile.TemporaryDirectory(prefix="abyme-") as folder, world(Path(folder)) as there:
-        return _in_world(attempt, layers, there, Path(folder))
+        return _in_world(attempt, box, there, Path(folder))
 
 
-def _in_world(
-    attempt: Attempt, layers: tuple[str, ...], there: SimpleNamespace, folder: Path
-) -> Came:
+def attempted_in_bubblewrap(attempt: Attempt, layers: tuple[str, ...] = ()) -> Came:
+    """The same behind bubblewrap, with these layers inside; by itself without."""
+    box = CommandSandbox(
+        recipe=Bubblewrap(),
+        data="passed",
+        layers=layers,
+        grace_seconds=0.5,
+        memory_bytes=attempt.memory,
+    )
+    with tempfile.TemporaryDirectory(prefix="abyme-") as folder, world(Path(folder)) as there:
+        return _in_world(attempt, box, there, Path(folder))
+
+
+def _in_world(attempt: Attempt, box: Sandbox, there: SimpleNamespace, folder: Path) -> Came:
     code = (
         f"import types\nW = types.SimpleNamespace(**{vars(there)!r})\nNUMBERS = {NUMBERS!r}\n"
         f"{PRELUDE}\n{attempt.code}"
     )
-    box = Some(only=layers, grace_seconds=0.5, memory_bytes=attempt.memory)
     result = run_cell(folder / "cell", code, sandbox=box, seconds=20)
     error = result.error
     lacks = error.message if error is not None and error.type == "Lacks" else ""

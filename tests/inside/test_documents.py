@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from abyme.inside import documents as documents_module
-from abyme.inside.decoding import Decoder, character_width, str_bytes
+from abyme.inside.decoding import Bytes, Decoder, character_width, str_bytes
 from abyme.inside.documents import Documents, Store, UnknownDocument
 from abyme.inside.text import LazyText
 from abyme.inside.toolarge import TextTooLarge
@@ -159,7 +159,7 @@ def test_documents_read_in_order_are_asked_for_many_at_once(
     asked: list[tuple[int, int]] = []
     open_one = store._open
 
-    def open_many(index: int, count: int) -> list[int]:
+    def open_many(index: int, count: int) -> list[int | Bytes]:
         asked.append((index, count))
         # As a host does that cannot open one of them.
         reached = min(count, 100 - index) if index < 100 else count
@@ -180,7 +180,7 @@ def test_large_documents_are_not_opened_before_they_are_needed(make_store: Made)
     ahead: list[int] = []
     open_one = store._open
 
-    def open_many(index: int, count: int) -> list[int]:
+    def open_many(index: int, count: int) -> list[int | Bytes]:
         ahead.extend(range(index + 1, index + count))
         return [open_one(at, 1)[0] for at in range(index, index + count)]
 

@@ -61,7 +61,7 @@ def run_cells(
     context: Any = "some text\n",
     host: TestHost | None = None,
     seconds: float = 30.0,
-    sandbox: ProcessSandbox | None = None,
+    sandbox: Sandbox | None = None,
     functions: tuple[Function, ...] = (),
 ) -> list[CellResult]:
     """Run ``cells`` in one worker over ``context``, all of them, however each ends."""

@@ -19,8 +19,8 @@ _FOLDER_HEAD = """\
 # Settings of abyme for whoever asks in this folder. As written, this file changes nothing:
 # take the # off a line to set what it says. Flags and the variables ABYME_… go before this
 # file, and this file goes before the user's own, which `abyme init --user` writes; only there
-# may addresses, keys, prices and the folder for runs be set. Limits count here where they are
-# lower than the user's own.
+# may addresses, keys, prices, a sandbox and the folder for runs be set. Limits count here
+# where they are lower than the user's own.
 """
 _USER_HEAD = """\
 # Your settings of abyme. As written, this file changes nothing: take the # off a line to set
@@ -42,6 +42,8 @@ _USER: dict[str, tuple[Any, str]] = {
     "api_key": ("", "the key itself, for this base_url and no other address; better a variable"),
     "local_servers": (list(DEFAULT), "looked for where no model is set; [] looks for none"),
     "runs": ("", "the folder for journals; your user data directory where not set"),
+    "sandbox": ("", 'where code runs: "process", "bubblewrap", "docker", "podman"'),
+    "image": ("", "for docker and podman; it needs Python 3.11 and is never fetched"),
 }
 _DATA: dict[str, tuple[Any, str]] = {
     "exclude": ([], 'left out of directories, like ["*.log", "build"]; --exclude replaces it'),

@@ -146,6 +146,8 @@ def app(ctx: click.Context) -> None:
 @click.option("--exclude", metavar="PATTERN", multiple=True, help="Leave out of folders.")
 @click.option("--no-ignore", is_flag=True, help="Read what .gitignore files leave out.")
 @click.option("--hidden", is_flag=True, help="Read hidden files in folders.")
+@click.option("--sandbox", metavar="NAME", help="process, bubblewrap, docker or podman.")
+@click.option("--image", metavar="NAME", help="For docker and podman; fetch it first.")
 @click.option("--unsafe-local", is_flag=True, help="Run code unconfined, with all your rights.")
 @click.option("--dry-run", is_flag=True, help="Show what would be sent first; send nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
@@ -183,8 +185,8 @@ def ask(
     from abyme.cli import ask
     from abyme.cli.ask.arguments import sort_arguments
     from abyme.cli.model_choice import default_model
+    from abyme.cli.sandboxes import chosen_sandbox
     from abyme.hardening import harden
-    from abyme.sandbox.process import ProcessSandbox
     from abyme.settings import load_settings
 
     harden()
@@ -198,8 +200,8 @@ def ask(
         "ignore_files": not no_ignore,
         "hidden": hidden,
     }
-    sandbox = ProcessSandbox(unsafe_local=unsafe_local)
-    order = ask.Order(settings, choice, asked, shown, sandbox, options)
+    sandbox = chosen_sandbox(settings, unsafe_local=unsafe_local)
+    order = ask.Order(settings, choice, asked, shown, sandbox, unsafe_local, options)
     sys.exit(ask.dry_run(order) if dry_run else ask.run(order))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .channel import Channel, Reception
@@ -60,6 +60,14 @@ class Calls:
         frame: Frame = {"t": "documents", "index": index, "count": count}
         descriptors: list[int] = _value(self._wait(frame))
         return descriptors
+
+    def pull(self, parts: Sequence[tuple[int, int, int]]) -> bytes:
+        """The bytes of parts of documents (index, first byte, length), one after the other.
+
+        Whole parts; fewer than asked for where the host cannot read one of those after the first.
+        """
+        pulled: bytes = _value(self._wait({"t": "pull", "parts": list(parts)}))
+        return pulled
 
     def settle(self, frame: Frame) -> bool:
         """Hand a reply frame to its call; False where nobody waits for it any more."""

@@ -1,14 +1,16 @@
-"""The worker's end of the private socket: frames out from any thread, frames in by one."""
+"""The worker's end of the stream to its host: frames out from any thread, frames in by one."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import select
 import signal
 import socket
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -19,6 +21,8 @@ from .codec import Decoder, Frame, encode
 
 MOST_DESCRIPTORS = 64
 """Descriptors that come beside one frame; Linux takes 253."""
+_TURNS, _TURN_SECONDS = 2000, 2e-5
+"""How long it may take, and between two looks."""
 EXIT_UNREACHABLE = 117
 """The status of a worker that cannot send to its host any more."""
 
@@ -58,6 +62,33 @@ class Interrupts:
             if self.cell_running:
                 raise KeyboardInterrupt
 
+    def ask(self) -> None:
+        """SIGINT to the main thread, for a host that cannot send it; from the thread that reads."""
+        if (main := threading.main_thread().ident) is not None:
+            signal.pthread_kill(main, signal.SIGINT)
+
+    def heed(self, channel: Channel) -> None:
+        """Let what comes by ``channel`` be read also while C code keeps other threads waiting.
+
+        A regular expression at work looks for signals, but never lets go of the interpreter: the
+        thread that reads would not get to the frame that asks for the interrupt. So the kernel
+        tells of input by a signal, whose handler gives that thread a turn.
+        """
+        descriptor = channel.fileno()
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+
+        def on_input(number: int, frame: FrameType | None) -> None:
+            turns = _TURNS if self.cell_running else 0
+            while turns and (channel.busy or poll.poll(0)):
+                turns -= 1
+                time.sleep(_TURN_SECONDS)
+
+        signal.signal(signal.SIGIO, on_input)
+        fcntl.fcntl(descriptor, fcntl.F_SETOWN, os.getpid())
+        flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_ASYNC)
+
 
 def end_group() -> NoReturn:
     """End this process and those that model-written code started, where it may have any."""
@@ -73,18 +104,22 @@ class Channel:
     being written.
     """
 
+    busy = True
+    """False while whoever reads waits for more: what has come was then neither taken nor lost."""
+
     def __init__(
         self,
         descriptor: int,
         interrupts: AbstractContextManager[None],
         hung_up: Callable[[], NoReturn],
+        decoder: Decoder | None = None,
     ) -> None:
         self._socket = socket.socket(fileno=descriptor)
         self._hung_up = hung_up
         self._lock = threading.Lock()
         self._interrupts = interrupts
         self._descriptors: deque[int] = deque()
-        self._decoder = Decoder()
+        self._decoder = decoder or Decoder()
 
     def send(self, frame: Frame, descriptors: Sequence[int] = ()) -> None:
         """Send one frame, whole, from whatever thread; ``descriptors`` go beside it.
@@ -132,12 +167,14 @@ class Channel:
     def wait(self, other: int) -> bool:
         """Wait until there is something to read here (True) or at the descriptor ``other``."""
         poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
+        poll.register(self.fileno(), select.POLLIN)
         poll.register(other, select.POLLIN)
+        self.busy = False
         try:
             ready = [descriptor for descriptor, _ in poll.poll()]
         except (OSError, ValueError):
             os._exit(EXIT_UNREACHABLE)
+        self.busy = True
         return other not in ready
 
 
@@ -147,12 +184,15 @@ class Reception:
     Handing every frame from one thread to another would cost each cell two switches of threads, so
     the main thread reads for itself. While it runs a cell, replies to host calls must be read by
     somebody else: the thread takes over when the cell makes its first call, and at the start of a
-    cell where calls of earlier ones are still under way.
+    cell where calls of earlier ones are still under way, or where interrupts come as frames
+    (``always``).
     """
 
-    def __init__(self, channel: Channel, interrupts: Interrupts) -> None:
+    def __init__(self, channel: Channel, interrupts: Interrupts, always: bool = False) -> None:
         self._channel = channel
         self._interrupts = interrupts
+        # Elsewhere than on Linux only a reader notices that the host is gone.
+        self._always = always or not sys.platform.startswith("linux")
         self._inbox: deque[Frame] = deque()
         self._lock = threading.Lock()
         self._cell_running = False
@@ -181,8 +221,7 @@ class Reception:
         with self._interrupts, self._lock:
             self._cell_running = True
             # Asked under the lock: a call that is not pending yet will find the cell running.
-            if listening or calls_pending() or not sys.platform.startswith("linux"):
-                # Elsewhere than on Linux only a reader notices that the host is gone.
+            if listening or self._always or calls_pending():
                 self._engage()
 
     def call_made(self) -> None:

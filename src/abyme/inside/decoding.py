@@ -9,8 +9,9 @@ import sys
 from collections.abc import Iterator
 
 from .mapped import Mapped
+from .pulled import Pulled
 
-Bytes = bytes | mmap.mmap
+Bytes = bytes | mmap.mmap | Pulled
 
 BLOCK = 1 << 18
 """Bytes that are decoded at a time where a text is only measured or searched."""
@@ -46,6 +47,8 @@ class Decoder:
 
         Raises UnicodeDecodeError where the error handler does.
         """
+        if isinstance(data, Pulled):
+            return str(data.take(start, stop), self.encoding, self.errors)
         with memoryview(data) as view, view[start:stop] as part:
             text = str(part, self.encoding, self.errors)
         if isinstance(data, Mapped):

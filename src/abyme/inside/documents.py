@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 from .decoding import Bytes, Decoder, decoder, str_bytes
@@ -33,7 +33,8 @@ class Store:
 
     ``documents`` are dicts of ``name``, ``bytes``, ``encoding``, ``errors`` and ``bom`` (the bytes
     at the start that are no text). ``open_documents(index, count)`` gives read-only descriptors of
-    documents in a row, at least one, which are closed here; what it raises passes through. A text
+    documents in a row, at least one, which are closed here, or their bytes where these come in
+    another way; what it raises passes through. A text
     becomes a ``str`` where that takes at most ``text_limit`` bytes of memory, else a
     :class:`~.text.LazyText`. ``text`` is the one text of a run, where it has been built before.
     """
@@ -42,7 +43,7 @@ class Store:
         self,
         kind: str,
         documents: list[dict[str, Any]],
-        open_documents: Callable[[int, int], list[int]],
+        open_documents: Callable[[int, int], Sequence[int | Bytes]],
         text_limit: int,
         text: str | None = None,
     ) -> None:
@@ -92,7 +93,7 @@ class Store:
                 self._mapped.move_to_end(index)
                 return data
         opened = self._open(index, self._worth_opening(index))
-        found = [self._taken(index + place, descriptor) for place, descriptor in enumerate(opened)]
+        found = [self._taken(index + place, given) for place, given in enumerate(opened)]
         if found[0] is None:
             raise OSError(f"{self.name(index)} became shorter while the run was using it")
         with self._lock:
@@ -121,18 +122,20 @@ class Store:
             self._expected = index + count
             return count
 
-    def _taken(self, index: int, descriptor: int) -> Bytes | None:
-        """The bytes behind a descriptor, which is closed; None where some are missing."""
+    def _taken(self, index: int, given: int | Bytes) -> Bytes | None:
+        """The bytes, or those behind a descriptor, which is closed; None where some are missing."""
         size = int(self.documents[index]["bytes"])
+        if not isinstance(given, int):
+            return given if len(given) == size else None
         try:
             if size < MAPPED_FROM:
-                data: Bytes = os.pread(descriptor, size, 0) if size else b""
-            elif os.fstat(descriptor).st_size < size:
+                data: Bytes = os.pread(given, size, 0) if size else b""
+            elif os.fstat(given).st_size < size:
                 return None
             else:
-                data = Mapped.of(descriptor, size)
+                data = Mapped.of(given, size)
         finally:
-            os.close(descriptor)
+            os.close(given)
         return data if len(data) == size else None
 
     def text(self, index: int) -> str | LazyText:

@@ -8,6 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .answer import Finishing, as_finish, is_plain
+from .arrivals import MOUNTED, arrivals
 from .calls import Calls
 from .channel import Channel, Interrupts, Reception, end_group
 from .codec import Frame, FrameError
@@ -15,6 +16,7 @@ from .documents import Store
 from .functions import EXCEPTIONS, model_calls, tool
 from .lockdown.landlock import Ruleset
 from .lockdown.lock import CannotLock, lock_down
+from .lockdown.offer import offer
 from .namespace import CELL, Namespace, Snapshot, describe_error
 from .output import Output, Stream
 from .reserve import Reserve
@@ -40,13 +42,22 @@ class Listing(str):
 
 def main(descriptor: int, inherited: Inherited) -> None:
     """Serve the host over the socket ``descriptor``. Never returns: the host ends the process."""
+    interrupts = Interrupts()
+    serve(Channel(descriptor, interrupts, end_group), interrupts, inherited)
+
+
+def serve(
+    channel: Channel,
+    interrupts: Interrupts,
+    inherited: Inherited,
+    *,
+    interrupts_by_frame: bool = False,
+) -> None:
+    """The same over a channel that is there already."""
     # A thousand threads that wait for calls must fit beside the data under RLIMIT_DATA.
     threading.stack_size(_THREAD_STACK)
-    interrupts = Interrupts()
-    channel = Channel(descriptor, interrupts, end_group)
-    reception = Reception(channel, interrupts)
+    reception = Reception(channel, interrupts, always=interrupts_by_frame)
     calls = Calls(channel, reception)
-
     tell_memory(channel)
     try:
         worker = Worker(reception.next(), channel, calls, interrupts, inherited)
@@ -60,10 +71,12 @@ def main(descriptor: int, inherited: Inherited) -> None:
             if not calls.settle(frame):
                 for descriptor in frame["value"]:
                     os.close(descriptor)
-        elif frame["t"] in ("reply", "part", "documents"):
+        elif frame["t"] in ("reply", "part", "documents", "pulled"):
             calls.settle(frame)
         elif frame["t"] == "abandon":
             worker.saving.abandon(frame["id"])
+        elif frame["t"] == "interrupt":
+            interrupts.ask()
         else:
             return False
         return True
@@ -111,7 +124,7 @@ class Worker:
         self._store = Store(
             hello["kind"],
             hello["documents"],
-            calls.documents,
+            arrivals(hello, calls),
             hello["text_limit"],
             inherited.text,
         )
@@ -137,9 +150,15 @@ class Worker:
         self._make_importable(hello["packages"])
         self._usage = Usage()
         self._reserve = Reserve()
-        self.layers = lock_down(
-            hello["layers"], hello["memory_bytes"], hello["packages"], inherited.rules
-        )
+        self.layers = self._held(hello, inherited)
+
+    def _held(self, hello: Frame, inherited: Inherited) -> tuple[str, ...]:
+        """Hold this process; behind a boundary of another kind, as far as that lets it."""
+        layers, memory, packages = hello["layers"], hello["memory_bytes"], hello["packages"]
+        folders = [MOUNTED] if hello.get("data") == "mount" else []
+        if boundary := hello.get("boundary"):
+            return (boundary, *offer(layers, memory, packages, folders))
+        return lock_down(layers, memory, packages, inherited.rules, folders)
 
     def _functions(self, hello: Frame, calls: Calls) -> dict[str, Any]:
         tools = {

@@ -1,4 +1,6 @@
-"""The script that a zygote's process runs: makes this folder a package and starts :mod:`.zygote`.
+"""The script that a worker's first process runs: makes this folder a package and starts it.
+
+With the number of a socket, :mod:`.zygote`; with ``stdio``, :mod:`.stdio`.
 
 The folder gets a name of its own rather than ``abyme.inside``, because importing that would first
 import ``abyme``, which is the host's and needs packages that the worker does not have.
@@ -11,6 +13,11 @@ if __name__ == "__main__":
     _package = ModuleType("abyme_inside")
     _package.__path__ = [__file__.rpartition("/")[0]]
     sys.modules["abyme_inside"] = _package
-    from abyme_inside.zygote import main  # type: ignore[import-not-found]
+    if sys.argv[1] == "stdio":
+        from abyme_inside.stdio import main as main_over_stdio  # type: ignore[import-not-found]
 
-    main(int(sys.argv[1]))
+        main_over_stdio()
+    else:
+        from abyme_inside.zygote import main  # type: ignore[import-not-found]
+
+        main(int(sys.argv[1]))

@@ -57,7 +57,15 @@ class Channel:
         if self._closed:
             _close(descriptors)
             return
-        data = memoryview(encode(frame))
+        self._queue(encode(frame), descriptors)
+
+    def send_bytes(self, data: bytes) -> None:
+        """The same for bytes that are no frame, where the other side knows what they are."""
+        if not self._closed:
+            self._queue(data, ())
+
+    def _queue(self, raw: bytes, descriptors: Sequence[int]) -> None:
+        data = memoryview(raw)
         self._waiting.append((data, descriptors))
         self._queued += len(data)
         if len(self._waiting) == 1:

@@ -33,8 +33,8 @@ class Child(Protocol):
     def unwatch(self) -> None:
         """Do not call it any more."""
 
-    def interrupt(self) -> None:
-        """SIGINT, where it is still there."""
+    def interrupt(self) -> bool:
+        """SIGINT, where it is still there. False where only a frame can ask for it."""
 
     async def settle(self) -> None:
         """Wait until interrupts that were asked for have reached it, or cannot any more.
@@ -82,10 +82,11 @@ class StartedChild:
             os.close(self._watched)
             self._watched = None
 
-    def interrupt(self) -> None:
+    def interrupt(self) -> bool:
         """See :class:`Child`."""
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGINT)
+        return True
 
     async def settle(self) -> None:
         """See :class:`Child`; the kernel has it before :meth:`interrupt` returns."""

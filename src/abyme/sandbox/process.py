@@ -17,6 +17,7 @@ from abyme.context.documents import Data
 from abyme.inside.lockdown import LAYERS, MEMORY
 from abyme.sandbox import zygotes
 from abyme.sandbox.base import Function, Host, Repl
+from abyme.sandbox.hello import hello
 from abyme.sandbox.memory import TreeMemory, most_of_this_machine
 from abyme.sandbox.shared_text import SharedTexts, SharingRepl, worth_sharing
 from abyme.sandbox.worker import Worker
@@ -98,31 +99,17 @@ class ProcessWorkers:
     ) -> Worker:
         child, end = await zygote.fork()
         box = self._sandbox
-        hello = {
-            "t": "hello",
-            "kind": data.kind,
-            "documents": [
-                {
-                    "name": document.name,
-                    "bytes": document.bytes,
-                    "encoding": document.encoding,
-                    "errors": document.errors,
-                    "bom": document.bom,
-                }
-                for document in data.documents
-            ],
-            "tools": [
-                {"name": item.name, "parameters": list(item.parameters), "doc": item.doc}
-                for item in functions
-            ],
-            "text_limit": box.text_bytes,
-            "output_chars": box.output_chars,
-            "stream": host.listens,
-            "memory_bytes": box.memory_bytes,
-            "packages": zygotes.importable_packages(),
-            "layers": box.asked_layers(),
-        }
-        worker = Worker(child, end, hello, data, host, box.grace_seconds, self._memory)
+        first = hello(
+            data,
+            host,
+            functions,
+            text_bytes=box.text_bytes,
+            output_chars=box.output_chars,
+            memory_bytes=box.memory_bytes,
+            packages=zygotes.importable_packages(),
+            layers=box.asked_layers(),
+        )
+        worker = Worker(child, end, first, data, host, box.grace_seconds, self._memory)
         try:
             await worker.ready(_START_SECONDS)
         except BaseException:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import sys
+from collections.abc import Sequence
 
 import msgspec
 
@@ -29,6 +30,7 @@ from abyme.sandbox.frames import (
 )
 from abyme.sandbox.memory import Member, TreeMemory
 from abyme.sandbox.passing import DocumentPassing
+from abyme.sandbox.pulling import Pulling
 from abyme.types import CellError, CellResult, Finish, Quote, Variable
 
 _MOST_STREAMED = 1 << 20
@@ -51,6 +53,9 @@ class Worker:
         host: Host,
         grace_seconds: float,
         memory: TreeMemory | None = None,
+        *,
+        before: bytes = b"",
+        way_out: str = WAY_OUT,
     ) -> None:
         self._data = data
         self._host = host
@@ -66,6 +71,7 @@ class Worker:
         self._fatal: AbymeError | None = None
         self._layers: tuple[str, ...] = ()
         self._refused = ""
+        self._way_out = way_out
         self.ended_how = ""
         self._tree = memory
         self._memory: Member | None = None
@@ -74,8 +80,11 @@ class Worker:
         self._channel = Channel(end, self._on_frame, self._on_end)
         self._answering = Answering(host, self._channel, self._die_of)
         self._passing = DocumentPassing(data.documents, self._channel, self._die_of)
+        self._pulling = Pulling(data.documents, self._channel, self._die_of)
         self._channel.accept_descriptors(1)
         self._checkpoints = Checkpoints(self._channel.send, self._on_end, grace_seconds)
+        if before:
+            self._channel.send_bytes(before)
         self._channel.send(hello)
 
     @property
@@ -93,6 +102,10 @@ class Worker:
         """See :class:`~abyme.sandbox.base.Repl`."""
         return not self.ended_how
 
+    def reads(self, documents: Sequence[int]) -> None:
+        """It reads these documents where they lie: they are checked as those handed to it are."""
+        self._pulling.uses(documents)
+
     async def ready(self, seconds: float) -> None:
         """Wait until it takes cells. Raises :class:`SandboxError` where it does not."""
         try:
@@ -103,7 +116,7 @@ class Worker:
         except SandboxError:
             await self._end()
             if self._refused:
-                raise SandboxError(f"{self._refused}. {WAY_OUT}") from None
+                raise SandboxError(f"{self._refused}. {self._way_out}") from None
             last = self._child.raw.text().strip().rpartition("\n")[2]
             raise SandboxError(f"the worker did not start: {self.ended_how}. {last}") from None
 
@@ -133,7 +146,7 @@ class Worker:
             await self._end()
             result = self._died(self._loop.time() - started)
         except asyncio.CancelledError:
-            self._child.interrupt()
+            self._interrupt()
             self._answering.cancel()
             raise
         finally:
@@ -197,6 +210,8 @@ class Worker:
                     self._answering.asked(frame)
                 case "documents":
                     self._passing.asked(frame)
+                case "pull":
+                    self._pulling.asked(frame)
                 case "done":
                     self._on_done(msgspec.convert(frame, Done))
                 case "looked" if frame.get("id") == self._looks:
@@ -282,12 +297,17 @@ class Worker:
         if self._fatal is not None:
             raise self._fatal
         self._passing.check()
+        self._pulling.check()
 
     # -- deadlines and the end -----------------------------------------------------------------
 
     def _deadline(self) -> None:
-        self._child.interrupt()
+        self._interrupt()
         self._grace_timer = self._loop.call_later(self._grace, self._kill_stubborn)
+
+    def _interrupt(self) -> None:
+        if not self._child.interrupt():
+            self._channel.send({"t": "interrupt"})
 
     def _kill_stubborn(self) -> None:
         self._on_end("it did not stop when interrupted at the cell's deadline, and was killed")
@@ -321,6 +341,7 @@ class Worker:
             self.ended_how = CLOSED if status is None else describe_exit(status)
         await self._child.end()
         self._passing.close()
+        self._pulling.close()
         self._channel.close()
         if self._memory is not None:
             self._memory.close()

@@ -63,12 +63,13 @@ class ForkedChild:
         """See :class:`~abyme.sandbox.child.Child`."""
         self._on_end = None
 
-    def interrupt(self) -> None:
+    def interrupt(self) -> bool:
         """See :class:`~abyme.sandbox.child.Child`."""
         if not self._ended.done():
             self._interrupts += 1
             self._settled.clear()
             self._signal(signal.SIGINT)
+        return True
 
     async def settle(self) -> None:
         """See :class:`~abyme.sandbox.child.Child`; the zygote says when it has sent one."""

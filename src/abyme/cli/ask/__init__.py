@@ -19,7 +19,7 @@ from abyme.cli.model_choice import Choice
 from abyme.cli.text import closing_line, quote_lines
 from abyme.events import PASSING, CallStarted, Event
 from abyme.rlm import RLM
-from abyme.sandbox.process import ProcessSandbox
+from abyme.sandbox.base import Sandbox
 from abyme.settings import Loaded
 from abyme.types import Answer
 
@@ -63,7 +63,9 @@ class Order(NamedTuple):
     choice: Choice
     asked: Asked
     shown: Shown
-    sandbox: ProcessSandbox
+    sandbox: Sandbox
+    unsafe_local: bool
+    """Whether that confines nothing."""
     options: dict[str, Any]
     """What of folders is read: arguments of :meth:`abyme.rlm.RLM.start`."""
 
@@ -142,7 +144,7 @@ def _begin(order: Order) -> RLM:
     )
     for line in preface(order.settings, choice, quiet=order.shown.quiet):
         say(line)
-    if order.shown.quiet and order.sandbox.unsafe_local:  # else it is said when the worker starts
+    if order.shown.quiet and order.unsafe_local:  # else it is said when the worker starts
         say(UNCONFINED)
     return rlm
 

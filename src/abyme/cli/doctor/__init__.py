@@ -70,7 +70,7 @@ def examine(environ: Mapping[str, str], folder: Path, *, check: bool = False) ->
         Section("configuration", diagnosis.configuration(loaded, environ, broken)),
         Section("model", model.items),
         Section("local servers", [] if broken else diagnosis.local_servers(asked, servers)),
-        Section("sandbox", diagnosis.sandbox()),
+        Section("sandbox", diagnosis.sandbox(loaded)),
         Section("runs", diagnosis.runs(loaded)),
     ]
     problems = [item for part in sections for item in part.items if item.state == PROBLEM]

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from abyme.cli.doctor.probes import look_at_runs, try_worker
 from abyme.cli.model_choice import ADVICE, Choice, default_model, is_built_in
+from abyme.cli.sandboxes import chosen_sandbox, installed
 from abyme.cli.text import bytes_text, plural
 from abyme.config import Limits, runs_folder
 from abyme.errors import ConfigError, ModelError, SandboxError
@@ -20,7 +21,6 @@ from abyme.models.prices import price_of_model
 from abyme.models.proxies import is_loopback
 from abyme.models.quoting import scrub, shown_url
 from abyme.models.registry import OPENAI_URL, resolve
-from abyme.sandbox.process import ProcessSandbox
 from abyme.settings import FILE_NAME, Loaded
 from abyme.settings_file import shown_path
 from abyme.settings_values import as_toml
@@ -238,12 +238,14 @@ def local_servers(asked: Sequence[str], servers: Sequence[LocalServer]) -> list[
     return items
 
 
-def sandbox() -> list[Item]:
-    """Whether a worker really runs, and what holds the code in it."""
-    box = ProcessSandbox()
+def sandbox(loaded: Loaded) -> list[Item]:
+    """Whether a worker really runs, what holds the code in it, and what else there is."""
+    box = chosen_sandbox(loaded)
     try:
         tried = try_worker(box)
     except (SandboxError, OSError) as error:
+        if box.name != "process":
+            return [Item("kind", box.name), Item("worker", str(error), PROBLEM), *_others(box.name)]
         return [
             Item("kind", box.name),
             Item("layers", "none hold, so no code is run but with --unsafe-local", WARNING),
@@ -253,7 +255,18 @@ def sandbox() -> list[Item]:
         Item("kind", box.name),
         Item("layers", ", ".join(tried.layers)),
         Item("worker", f"starts, runs a cell and ends in {tried.seconds:.2f} s"),
+        *_others(box.name),
     ]
+
+
+def _others(chosen: str) -> list[Item]:
+    """The sandboxes that are not chosen, by whether their programs are there."""
+    found = {name: there for name, there in installed().items() if name != chosen}
+    there = [name for name in found if found[name]]
+    absent = [name for name in found if not found[name]]
+    said = f"installed, not tried (--sandbox NAME): {', '.join(there)}" if there else ""
+    missing = f"not installed: {', '.join(absent)}" if absent else ""
+    return [Item("others", "; ".join(filter(None, (said, missing))))]
 
 
 def runs(loaded: Loaded) -> list[Item]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from . import MEMORY, STRICT
 from .kernel import call
-from .landlock import Ruleset, restrict, ruleset, version
+from .landlock import READ, Ruleset, restrict, ruleset, version
 from .limits import (
     drop_capabilities,
     limit_memory,
@@ -42,11 +42,12 @@ def lock_down(
     memory_bytes: int,
     packages: dict[str, list[str]],
     prepared: Ruleset | None = None,
+    folders: Iterable[str] = (),
 ) -> tuple[str, ...]:
     """Put on ``layers`` (:data:`.LAYERS`; tests leave some out) and say which hold.
 
-    ``prepared``: what :func:`prepare` made of the same packages; closed here. To be called while
-    this process has one thread. Raises :class:`CannotLock`.
+    ``prepared``: what :func:`prepare` made of the same packages; closed here. ``folders``: what
+    else may be read. To be called while this process has one thread. Raises :class:`CannotLock`.
     """
     if prepared is not None and "landlock" not in layers:
         os.close(prepared.descriptor)
@@ -76,7 +77,7 @@ def lock_down(
         raise CannotLock(f"a right cannot be given up: {error}") from None
     strict = STRICT in layers
     if "landlock" in layers:
-        if rules := prepared or _rules(packages):
+        if rules := prepared or _rules(packages, folders):
             _landlock(rules)
             held.append(f"landlock {rules.version}")
         else:
@@ -100,14 +101,14 @@ def _architecture() -> Architecture:
     return found
 
 
-def _rules(packages: dict[str, list[str]]) -> Ruleset | None:
+def _rules(packages: dict[str, list[str]], folders: Iterable[str]) -> Ruleset | None:
     """What may be opened; None where the kernel has no Landlock, or has it switched off."""
     try:
         version()
     except OSError:
         return None
     try:
-        return ruleset(readable(packages))
+        return ruleset((*readable(packages), *((folder, READ) for folder in folders)))
     except OSError as error:
         raise CannotLock(f"Landlock is there and refuses its rules: {error}") from None
 
