@@ -13,6 +13,7 @@ from abyme.context.load import load
 from abyme.sandbox.base import Repl
 from abyme.sandbox.process import ProcessSandbox
 from benchmarks.figures import Bench, Row
+from benchmarks.worker import Nobody
 
 CELLS = {
     "100,000 strings": (
@@ -40,11 +41,11 @@ async def _of(bench: Bench, name: str, code: str) -> list[Row]:
         async def fresh(work: Callable[[Repl], Awaitable[Any]]) -> float:
             """Seconds that ``work`` takes in a fresh worker, whose start is part of it."""
             began = time.perf_counter()
-            async with workers.open(data, _Nobody(), ()) as repl:
+            async with workers.open(data, Nobody(), ()) as repl:
                 await work(repl)
                 return time.perf_counter() - began
 
-        async with workers.open(data, _Nobody(), ()) as repl:
+        async with workers.open(data, Nobody(), ()) as repl:
             await repl.run(1, code, 120.0)
             taken = await repl.checkpoint()  # what it imports is there from then on
             took = []
@@ -92,13 +93,3 @@ def _pickled(code: str, rounds: int) -> float:
         pickle.dumps(names["rows"], 5)
         took.append(time.perf_counter() - began)
     return median(took)
-
-
-class _Nobody:
-    listens = False
-
-    async def call(self, cell: int, name: str, arguments: dict[str, Any]) -> Any:
-        raise NotImplementedError
-
-    def output(self, cell: int, text: str) -> None:
-        """Nobody watches."""

@@ -10,32 +10,18 @@ import asyncio
 import shutil
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from functools import partial
 from statistics import median
-from typing import Any
 
 from abyme.context.documents import Data
 from abyme.context.load import load
-from abyme.sandbox.base import Repl, Sandbox
+from abyme.sandbox.base import Sandbox
 from abyme.sandbox.command import bubblewrap, command
 from abyme.sandbox.process import ProcessSandbox
 from benchmarks.figures import Bench, Row, alternate
+from benchmarks.worker import one_worker
 
 _MB = 100
-
-
-class _Nobody:
-    """A host that nobody asks."""
-
-    listens = False
-
-    async def call(self, cell: int, name: str, arguments: dict[str, Any]) -> Any:
-        raise NotImplementedError
-
-    def output(self, cell: int, text: str) -> None:
-        """Nobody watches."""
 
 
 def commands(bench: Bench) -> list[Row]:
@@ -69,16 +55,10 @@ def commands(bench: Bench) -> list[Row]:
     return rows
 
 
-@asynccontextmanager
-async def _one(box: Sandbox, data: Data) -> AsyncIterator[Repl]:
-    async with box.workers() as workers, workers.open(data, _Nobody(), ()) as repl:
-        yield repl
-
-
 def _cold(box: Sandbox, data: Data) -> float:
     async def start() -> float:
         began = time.perf_counter()
-        async with _one(box, data) as repl:
+        async with one_worker(data, box) as repl:
             await repl.run(1, "1", 10)
             return time.perf_counter() - began
 
@@ -88,7 +68,7 @@ def _cold(box: Sandbox, data: Data) -> float:
 def _cell(box: Sandbox, data: Data, count: int) -> float:
     async def trips() -> float:
         took = []
-        async with _one(box, data) as repl:
+        async with one_worker(data, box) as repl:
             for number in range(1, count):
                 began = time.perf_counter()
                 await repl.run(number, "1", 10.0)
@@ -100,7 +80,7 @@ def _cell(box: Sandbox, data: Data, count: int) -> float:
 
 def _touch(box: Sandbox, data: Data) -> float:
     async def touch() -> float:
-        async with _one(box, data) as repl:
+        async with one_worker(data, box) as repl:
             await repl.run(1, "1", 10)
             began = time.perf_counter()
             result = await repl.run(2, "len(context)", 60)

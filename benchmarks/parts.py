@@ -7,9 +7,8 @@ import time
 from pathlib import Path
 from statistics import median
 
-from abyme import RLM, Answer
-from abyme.models.scripted import Scripted
 from benchmarks.figures import Bench, Row, alternate, cell
+from benchmarks.worker import complete, scripted
 
 _TIMED = """\
 import re, time
@@ -57,15 +56,5 @@ def _searches(bench: Bench) -> list[Row]:
 
 def _timed(bench: Bench, data: Path, code: str) -> float:
     """Seconds that an expression takes in a cell, once the text is there."""
-    rlm = _scripted(bench, cell(_TIMED.format(code=code)))
-    return float(_complete(rlm, data).value)
-
-
-def _scripted(bench: Bench, *replies: str) -> RLM:
-    return RLM(Scripted(replies), runs=bench.folder / "runs")
-
-
-def _complete(rlm: RLM, context: str | Path) -> Answer:
-    answer = rlm.completion("What is it?", context)
-    assert answer.status == "complete", answer.reason
-    return answer
+    rlm = scripted(bench, cell(_TIMED.format(code=code)))
+    return float(complete(rlm, data).value)

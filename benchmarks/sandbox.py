@@ -11,21 +11,18 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from abyme import RLM, Answer
-from abyme.context.documents import Data
 from abyme.context.load import load
-from abyme.models.scripted import Scripted
 from abyme.sandbox import zygotes
 from abyme.sandbox.accounts import counted
-from abyme.sandbox.base import Repl
 from abyme.sandbox.process import ProcessSandbox
 from benchmarks.figures import Bench, Row, alternate, cell
+from benchmarks.worker import Nobody, complete, one_worker, scripted
 
 _CALLS = 1000
 _BUDGET = f"""\
@@ -58,24 +55,12 @@ def sandbox(bench: Bench) -> list[Row]:
     ]
 
 
-class _Nobody:
-    """A host that nobody asks."""
-
-    listens = False
-
-    async def call(self, cell: int, name: str, arguments: dict[str, Any]) -> Any:
-        raise NotImplementedError
-
-    def output(self, cell: int, text: str) -> None:
-        """Nobody watches."""
-
-
 def _starts(bench: Bench) -> list[Row]:
     data = load("a short text", folder=bench.folder / "start")
 
     async def cold() -> float:
         began = time.perf_counter()
-        async with _one(data) as repl:
+        async with one_worker(data) as repl:
             await repl.run(1, "1", 10)
             return time.perf_counter() - began
 
@@ -90,7 +75,7 @@ def _starts(bench: Bench) -> list[Row]:
         async with ProcessSandbox().workers() as workers:
             for _ in range(bench.rounds(40)):
                 began = time.perf_counter()
-                async with workers.open(data, _Nobody(), ()) as repl:
+                async with workers.open(data, Nobody(), ()) as repl:
                     await repl.run(1, "1", 10)
                     took.append(time.perf_counter() - began)
         return took[2:]
@@ -101,16 +86,6 @@ def _starts(bench: Bench) -> list[Row]:
         Row("a worker, cold", median(ours), median(floor), target=0.060, note=note),
         Row("a worker, forked from a warm zygote", median(asyncio.run(forked())), target=0.008),
     ]
-
-
-@asynccontextmanager
-async def _one(data: Data) -> AsyncIterator[Repl]:
-    """One worker by itself."""
-    async with (
-        ProcessSandbox().workers() as workers,
-        workers.open(data, _Nobody(), ()) as repl,
-    ):
-        yield repl
 
 
 @contextmanager
@@ -134,11 +109,11 @@ def _said(end: socket.socket, code: bytes, answer: bytes) -> None:
 
 
 def _two_turns(bench: Bench) -> Row:
-    rlm = _scripted(bench, *map(cell, _CELLS))
+    rlm = scripted(bench, *map(cell, _CELLS))
 
     def ours() -> float:
         began = time.perf_counter()
-        _complete(rlm, "a short text")
+        complete(rlm, "a short text")
         return time.perf_counter() - began
 
     def in_process() -> float:
@@ -158,7 +133,7 @@ def _cells(bench: Bench) -> list[Row]:
 
     async def trips() -> list[float]:
         took = []
-        async with _one(data) as repl:
+        async with one_worker(data) as repl:
             for number in range(1, bench.rounds(900)):
                 began = time.perf_counter()
                 await repl.run(number, "1", 10.0)
@@ -190,8 +165,8 @@ def _cells(bench: Bench) -> list[Row]:
 
 
 def _budget(bench: Bench) -> Row:
-    rlm = _scripted(bench, cell(_BUDGET))
-    took = [float(_complete(rlm, "a short text").value) for _ in range(bench.rounds(5))]
+    rlm = scripted(bench, cell(_BUDGET))
+    took = [float(complete(rlm, "a short text").value) for _ in range(bench.rounds(5))]
     return Row(
         "a host call: budget()",
         median(took),
@@ -240,7 +215,7 @@ async def _taken_by(path: Path, folder: Path, count: int, code: str) -> tuple[fl
     async with AsyncExitStack() as stack:
         workers = await stack.enter_async_context(box.workers())
         began = time.perf_counter()
-        opening = (workers.open(data, _Nobody(), ()) for _ in range(count))
+        opening = (workers.open(data, Nobody(), ()) for _ in range(count))
         repls = [await stack.enter_async_context(each) for each in opening]
         results = await asyncio.gather(*(repl.run(1, code, 120) for repl in repls))
         seconds = time.perf_counter() - began
@@ -256,13 +231,3 @@ def _parent(pid: int) -> int:
 
 def _anonymous(pid: int) -> int:
     return counted(Path(f"/proc/{pid}/smaps_rollup").read_bytes())
-
-
-def _scripted(bench: Bench, *replies: str) -> RLM:
-    return RLM(Scripted(replies), runs=bench.folder / "runs")
-
-
-def _complete(rlm: RLM, context: str | Path) -> Answer:
-    answer = rlm.completion("What is it?", context)
-    assert answer.status == "complete", answer.reason
-    return answer

@@ -9,11 +9,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import Literal
 
 from abyme.context.load import load
-from abyme.sandbox.process import ProcessSandbox
 from benchmarks.figures import Bench, Row, alternate
+from benchmarks.worker import one_worker
 
 _FITS = 100
 _LAZY = 1_000
@@ -166,21 +166,9 @@ def _codes(codes: list[str]) -> str:
 def _in_worker(bench: Bench, path: Path, code: str) -> list[float]:
     """Seconds of each expression in a cell of a fresh worker."""
 
-    class Nobody:
-        listens = False
-
-        async def call(self, cell: int, name: str, arguments: dict[str, Any]) -> Any:
-            raise NotImplementedError
-
-        def output(self, cell: int, text: str) -> None:
-            """Nobody watches."""
-
     async def one() -> list[float]:
         data = load(path, folder=bench.folder / "text")
-        async with (
-            ProcessSandbox().workers() as workers,
-            workers.open(data, Nobody(), ()) as repl,
-        ):
+        async with one_worker(data) as repl:
             await repl.run(1, "context[:1]", 300.0)
             result = await repl.run(2, code, 300.0)
             assert result.error is None, result.error
