@@ -157,7 +157,9 @@ def test_one_that_cannot_be_loaded_is_passed_over(runs: Path, loading: str, reas
 def test_one_that_was_altered_is_passed_over(runs: Path) -> None:
     def alter(request: Any) -> str:
         reply = once(runs, 1, KILL)(request)
-        found = [path for path in runs.glob("*/blobs/*/*") if path.read_bytes()[:5] == b"abyme"]
+        found = [
+            path for path in runs.glob("*/checkpoints/*/*") if path.read_bytes()[:5] == b"abyme"
+        ]
         assert len(found) == 1 and found[0].stat().st_mode & 0o077 == 0
         found[0].write_bytes(found[0].read_bytes() + b"x")
         return reply
@@ -194,7 +196,7 @@ def test_where_the_rest_cannot_be_run_again_the_checkpoint_is_kept(
 
 def test_the_newest_is_kept_and_none_of_a_run_that_has_its_answer(runs: Path) -> None:
     def kept() -> int:
-        blobs = [path.read_bytes() for path in runs.glob("*/blobs/*/*")]
+        blobs = [path.read_bytes() for path in runs.glob("*/checkpoints/*/*")]
         return sum(blob.startswith(b"abyme checkpoint") for blob in blobs)
 
     def second(request: Any) -> str:

@@ -31,7 +31,8 @@ from abyme.events import (
     WorkerStarted,
 )
 from abyme.examination import Examination
-from abyme.journal.format import VERSION
+from abyme.journal.blobs import Blobs
+from abyme.journal.format import CHECKPOINTS, VERSION
 from abyme.journal.reader import read
 from abyme.journal.replay import Outcome as CallOutcome
 from abyme.journal.replay import outcomes
@@ -217,7 +218,7 @@ class Run:
             self._emit,
             self._recorded,
             spec.limits.cell_seconds,
-            self._journal.blobs,
+            Blobs(self._journal.folder, CHECKPOINTS),
         )
 
         async def introduce(status: TurnStatus) -> Opening:

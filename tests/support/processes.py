@@ -10,7 +10,10 @@ _MARKS = (b"ABYME_WORKER", b"/abyme/inside/start.py")
 
 
 def workers_below(root: int | None = None) -> set[int]:
-    """Processes below ``root`` (this one) that run a worker, and the commands that lead there."""
+    """Processes below ``root`` (this one) that run a worker, and the commands that lead there.
+
+    Not those of the process sandbox: its zygote is kept warm from test to test.
+    """
     parents, marked = {}, set()
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
@@ -20,7 +23,8 @@ def workers_below(root: int | None = None) -> set[int]:
             parents[int(entry.name)] = _parent(int(entry.name))
         except OSError:
             continue
-        if any(mark in line for mark in _MARKS):
+        forked = line.rstrip(b"\0").rpartition(b"\0")[2].isdigit()
+        if not forked and any(mark in line for mark in _MARKS):
             marked.add(int(entry.name))
     top = root or os.getpid()
     return {pid for pid in marked if top in _ancestors(pid, parents)}

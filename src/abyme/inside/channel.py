@@ -78,11 +78,20 @@ class Interrupts:
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)
 
+        waiting = False
+
         def on_input(number: int, frame: FrameType | None) -> None:
-            turns = _TURNS if self.cell_running else 0
-            while turns and (channel.busy or poll.poll(0)):
-                turns -= 1
-                time.sleep(_TURN_SECONDS)
+            nonlocal waiting
+            if waiting:  # a signal in the midst of the loop below, which sees its input too
+                return
+            waiting = True
+            try:
+                turns = _TURNS if self.cell_running else 0
+                while turns and (channel.busy or poll.poll(0)):
+                    turns -= 1
+                    time.sleep(_TURN_SECONDS)
+            finally:
+                waiting = False
 
         signal.signal(signal.SIGIO, on_input)
         fcntl.fcntl(descriptor, fcntl.F_SETOWN, os.getpid())

@@ -14,17 +14,21 @@ from abyme.journal.summary import open_regular
 
 
 class Blobs:
-    """The blobs of the run in ``folder``. Any thread may use it."""
+    """The blobs of the run in ``folder``, below ``kind``. Any thread may use it.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder / BLOBS
+    Checkpoints lie apart from the journal's texts: they are dropped, and whoever wrote them could
+    give one the content of a text.
+    """
+
+    def __init__(self, folder: Path, kind: str = BLOBS) -> None:
+        self._folder = folder / kind
 
     def put(self, raw: bytes | bytearray) -> str:
         """Keep ``raw``; its SHA-256. Raises OSError where the disk is full and the like."""
         digest = hashlib.sha256(raw).hexdigest()
         path = self._folder / blob_path(digest)
         if not path.exists():
-            path.parent.mkdir(exist_ok=True, mode=0o700)
+            path.parent.mkdir(exist_ok=True, mode=0o700, parents=True)
             partial = path.with_suffix(f".{threading.get_ident()}.part")
             try:
                 with open(partial, "wb", opener=_private) as file:

@@ -5,6 +5,7 @@
     RUN/                      mode 0700, named by the run's id
         journal.jsonl         one event a line, appended, never rewritten
         blobs/ab/abcdef…      long texts, by the SHA-256 of their UTF-8 bytes
+        checkpoints/ab/ab…    bytes that a worker made, by their SHA-256; only a worker reads them
         data/                 copies of text that the caller handed over; files are not copied
 
 A line is ``{"seq": n, "at": seconds, "prev": hash, "event": …}``. ``prev`` is the SHA-256 of the
@@ -29,6 +30,7 @@ INLINE_CHARS = 2_000
 FIRST_PREV = "0" * 32
 JOURNAL = "journal.jsonl"
 BLOBS = "blobs"
+CHECKPOINTS = "checkpoints"
 DATA = "data"
 BLOB = "$blob"
 DICT = "$dict"

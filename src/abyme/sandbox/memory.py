@@ -137,8 +137,7 @@ class TreeMemory:
         total = sum(member.bytes for member in self._members)
         if total <= self._most:
             return
-        # One that runs a cell, where there is one: what is idle does not grow by much.
-        largest = max(self._running or self._members, key=lambda member: member.bytes)
+        largest = max(self._members, key=lambda member: member.bytes)
         largest.over(
             f"the workers of this run took {_shown(total)} of memory, and {_shown(self._most)} "
             f"is the most: this one, which had {_shown(largest.bytes)}, was ended. "

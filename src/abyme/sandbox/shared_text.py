@@ -148,5 +148,6 @@ class SharingRepl:
             worker = await self._start(zygote)
         except SandboxError:
             return
+        worker.reads((0,))  # as if it had been handed the document: it is checked after each cell
         unused, self._worker = self._worker, worker
         await unused.close()

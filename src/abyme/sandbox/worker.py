@@ -85,7 +85,10 @@ class Worker:
         self._checkpoints = Checkpoints(self._channel.send, self._on_end, grace_seconds)
         if before:
             self._channel.send_bytes(before)
-        self._channel.send(hello)
+        try:
+            self._channel.send(hello)
+        except FrameError as error:
+            self._on_end(f"there are too many documents, or their names are too long ({error})")
 
     @property
     def pid(self) -> int:
