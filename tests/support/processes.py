@@ -24,8 +24,7 @@ def workers_below(root: int | None = None) -> set[int]:
             parents[int(entry.name)] = _parent(int(entry.name))
         except OSError:
             continue
-        forked = line.rstrip(b"\0").rpartition(b"\0")[2].isdigit()
-        if not forked and any(mark in line for mark in _MARKS):
+        if any(mark in line for mark in _MARKS):
             marked.add(int(entry.name))
     top = root or os.getpid()
     return {pid for pid in marked if top in _ancestors(pid, parents)}
