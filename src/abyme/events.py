@@ -36,6 +36,8 @@ class RunStarted(Event, frozen=True):
     python: str = ""
     priced: bool = True
     """False where the price of a model is not known: the dollar limit then cannot bind."""
+    sandbox: str = ""
+    """Where code runs; ``process, unsafe-local`` where nothing holds it."""
 
 
 class DocumentLoaded(Event, frozen=True):

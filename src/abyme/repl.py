@@ -36,6 +36,8 @@ from abyme.subcalls.router import Router
 from abyme.threads import in_thread
 from abyme.types import CellResult, Finish
 
+_MOST_DOUBTS = 2
+
 Made = TypeVar("Made")
 Recorded = Callable[[], Mapping[str, Outcome]]
 
@@ -98,6 +100,7 @@ class NodeRepl:
         self._opening: asyncio.Task[Repl] | None = None
         self._past: list[_Past] = []
         self._told_pid = 0
+        self._doubts = 0  # workers made of a checkpoint that died before a cell ended in them
         self._checkpoints = Checkpoints(node, blobs, emit)
 
     async def __aenter__(self) -> NodeRepl:
@@ -195,6 +198,8 @@ class NodeRepl:
         self._router.start_cell(cell)
         repl = self._repl()
         result = await repl.run(cell, code, self._cell_seconds)
+        if result.ended != "died":
+            self._doubts = 0
         if repl.pid != self._told_pid:  # one that shares the text took the place of an unused one
             self._tell_of(repl)
         calls = self._router.calls_of(cell)
@@ -203,6 +208,8 @@ class NodeRepl:
     async def _restore(self) -> WorkerRestored:
         """Put a fresh worker in the place of the dead one, and say what came back."""
         recorded = await in_thread(self._recorded)
+        if self._doubts >= _MOST_DOUBTS:
+            await self._checkpoints.forget()
         saved = await self._load_checkpoint(recorded)
         if saved == 0:
             await self._fresh()
@@ -213,6 +220,7 @@ class NodeRepl:
             result = await self._repl().run(past.cell, past.code, self._cell_seconds)
             if result.ended == "died":
                 return await self._give_up(recorded)
+            self._doubts = 0
             if (result.ended, result.output) != (past.result.ended, past.result.output):
                 differing.append(past.cell)
         return self._tell(saved, tuple(past.cell for past in again), tuple(differing))
@@ -230,14 +238,17 @@ class NodeRepl:
             async with asyncio.timeout(self._cell_seconds):
                 await repl.restore(data)
         except (NoCheckpoint, SandboxError, TimeoutError) as error:
-            why = f"it cannot be loaded: {error or type(error).__name__}"
+            why = f"it cannot be loaded: {str(error) or 'it took too long'}"
             self._emit(CheckpointRefused(self._node, newest.cell, why[:1_000]))
             await self._checkpoints.forget()
             return 0
+        self._doubts += 1
         return newest.cell
 
     async def _give_up(self, recorded: Mapping[str, Outcome]) -> WorkerRestored:
         """Re-running failed too: what a checkpoint has, and all else is named as lost."""
+        if self._doubts >= _MOST_DOUBTS:
+            await self._checkpoints.forget()
         saved = await self._load_checkpoint(recorded)
         if saved == 0:
             await self._fresh()

@@ -318,4 +318,5 @@ class Run:
             tools=tuple(spec.tools),
             python=platform.python_version(),
             priced=spec.priced,
+            sandbox=spec.sandbox.name,
         )

@@ -155,9 +155,14 @@ class Channel:
         while self._descriptors:
             os.close(self._descriptors.popleft())
 
-    def take_descriptor(self) -> int:
-        """The oldest descriptor that came beside a frame; for the handler of that frame."""
-        return self._descriptors.popleft()
+    def take_descriptors(self) -> list[int]:
+        """Those that came since, in order: what a handler takes came beside its frame.
+
+        Fewer than were sent where this process had no room for more.
+        """
+        taken = list(self._descriptors)
+        self._descriptors.clear()
+        return taken
 
     def read(self) -> list[Frame]:
         """Wait for data and give the frames that are now whole; for one thread at a time.

@@ -20,6 +20,7 @@ from .lockdown.offer import offer
 from .namespace import CELL, Namespace, Snapshot, describe_error
 from .output import Output, Stream
 from .reserve import Reserve
+from .results import NO_DESCRIPTORS
 from .saving import FRAMES as SAVING
 from .saving import GIVEN_UP, Saving
 from .search import Finder
@@ -41,7 +42,7 @@ class Listing(str):
 
 
 def main(descriptor: int, inherited: Inherited) -> None:
-    """Serve the host over the socket ``descriptor``. Never returns: the host ends the process."""
+    """Serve the host over the socket ``descriptor``; returns only where it cannot be held."""
     interrupts = Interrupts()
     serve(Channel(descriptor, interrupts, end_group), interrupts, inherited)
 
@@ -64,12 +65,18 @@ def serve(
     except CannotLock as error:
         channel.send({"t": "refused", "reason": str(error)})
         return
+    except Exception as error:  # its own streams go nowhere yet
+        said = f"a worker cannot begin here: {type(error).__name__}: {error}"
+        channel.send({"t": "refused", "reason": said[:1_000]})
+        return
 
     def handle(frame: Frame) -> bool:
         if frame["t"] == "documents" and "error" not in frame:
-            frame["value"] = [channel.take_descriptor() for _ in range(frame["count"])]
-            if not calls.settle(frame):
-                for descriptor in frame["value"]:
+            given = channel.take_descriptors()
+            whole = len(given) == frame["count"]
+            frame |= {"value": given} if whole else {"error": NO_DESCRIPTORS}
+            if not calls.settle(frame) or not whole:
+                for descriptor in given:
                     os.close(descriptor)
         elif frame["t"] in ("reply", "part", "documents", "pulled"):
             calls.settle(frame)
@@ -130,7 +137,8 @@ class Worker:
         )
         stream = self._stream if hello["stream"] else None
         self._output = Output(hello["output_chars"], stream)
-        sys.stdout, sys.stderr = Stream(self._output, 1), Stream(self._output, 2)
+        self._streams = Stream(self._output, 1), Stream(self._output, 2)
+        sys.stdout, sys.stderr = self._streams
         sys.dont_write_bytecode = True
         self._finder = Finder(self._store)
         self._namespace = Namespace(self._output.add, hello["output_chars"])
@@ -156,9 +164,10 @@ class Worker:
         """Hold this process; behind a boundary of another kind, as far as that lets it."""
         layers, memory, packages = hello["layers"], hello["memory_bytes"], hello["packages"]
         folders = [MOUNTED] if hello.get("data") == "mount" else []
+        mapped = sum(document["bytes"] for document in hello["documents"])
         if boundary := hello.get("boundary"):
-            return (boundary, *offer(layers, memory, packages, folders))
-        return lock_down(layers, memory, packages, inherited.rules, folders)
+            return (boundary, *offer(layers, memory, packages, folders, mapped))
+        return lock_down(layers, memory, packages, inherited.rules, folders, mapped)
 
     def _functions(self, hello: Frame, calls: Calls) -> dict[str, Any]:
         tools = {
@@ -230,6 +239,9 @@ class Worker:
 
     def _overwritten(self) -> list[str]:
         names = [f"`{name}`" for name in self._namespace.restore()]
+        if (sys.stdout, sys.stderr) != self._streams:  # a redirect that was not undone
+            sys.stdout, sys.stderr = self._streams
+            names.append("`sys.stdout` or `sys.stderr`")
         if not names:
             return []
         return [

@@ -42,13 +42,17 @@ class Namespace:
         self._display_limit = display_limit
         self.loop: Any = None
         self._tree: ast.Module | None = None
-        sys.displayhook = self._show
+        self._shown_by = self._show
+        sys.displayhook = self._shown_by
         self.names["exit"] = self.names["quit"] = _exit
 
     def restore(self) -> list[str]:
         """Put the protected names back; the names that had been overwritten or deleted."""
         lost = [name for name, value in self.protected.items() if self.names.get(name) is not value]
         self.names.update(self.protected)
+        if sys.displayhook is not self._shown_by:
+            sys.displayhook = self._shown_by
+            lost.append("sys.displayhook")
         return lost
 
     def run(self, source: str, filename: str) -> None:
@@ -236,7 +240,7 @@ def describe_error(error: BaseException) -> dict[str, str]:
         text = "".join(shown.format())
         message = str(error)
         if advice := advice_on(error):
-            message, text = f"{message}: {advice}", f"{text}{advice}\n"
+            message, text = f"{message}: {advice}".removeprefix(": "), f"{text}{advice}\n"
     except Exception as broken:  # an exception whose own __str__ raises
         text = message = f"(the exception cannot be shown: {type(broken).__name__})"
     return {

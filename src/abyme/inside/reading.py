@@ -13,6 +13,10 @@ AHEAD = 1 << 20
 """Characters that a regular expression is sure to see from the start of a match on."""
 
 
+_FAR = 1024
+_MOST_STEPS = 1_000_000
+
+
 class Reading:
     """The part of a lazy text that gives its characters by position."""
 
@@ -43,6 +47,9 @@ class Reading:
     def __getitem__(self, key: int | slice) -> str:
         if isinstance(key, slice):
             start, stop, step = self._bounds(key)
+            if abs(step) >= _FAR and len(range(start, stop, step)) <= _MOST_STEPS:
+                # Each by itself, rather than all that lies between them.
+                return "".join(self[position] for position in range(start, stop, step))
             if step > 0:
                 return self._text(start, stop)[::step]
             return self._text(stop + 1, start + 1)[::step]
@@ -65,7 +72,7 @@ class Reading:
     def _text(self, start: int, stop: int) -> str:
         if stop - start > self._longest:
             raise TextTooLarge(
-                f"a slice of {stop - start:,} characters; at most {self._longest:,} can be copied "
+                f"a slice over {stop - start:,} characters; at most {self._longest:,} can be read "
                 "at once. Work through the text in pieces: t[a:b], `for line in t`, t.finditer(p)"
             )
         return self._blocks.slice(start, stop)

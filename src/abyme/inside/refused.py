@@ -60,7 +60,9 @@ def _refusal(name: str) -> Callable[..., NoReturn]:
 
 
 def advice_on(error: BaseException) -> str | None:
-    """What to do instead, where an exception says that a lazy text was taken for a ``str``."""
+    """What to do instead, where a lazy text was taken for a ``str``, or where memory ran out."""
+    if type(error) is MemoryError and not error.args:
+        return "no memory is left for this. Work in smaller pieces, and delete what is not needed"
     if isinstance(error, TypeError | AttributeError):
         said = str(error)
         return next((advice for name, advice in _NO_STR.items() if name in said), None)

@@ -25,7 +25,12 @@ class ToolError(CallError):
 for _kind in (CallError, BudgetExceeded, PromptTooLong, ToolError):
     _kind.__module__ = "__main__"  # where code knows it from, and so how tracebacks name it
 
-_KINDS = {
+NO_DESCRIPTORS = {
+    "type": "OSError",
+    "message": "the data cannot be opened: this process has no descriptor left; close some",
+}
+_KINDS: dict[str, type[Exception]] = {
+    "OSError": OSError,
     "BudgetExceeded": BudgetExceeded,
     "WindowExceeded": PromptTooLong,
     "ToolError": ToolError,

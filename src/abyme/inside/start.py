@@ -6,10 +6,13 @@ The folder gets a name of its own rather than ``abyme.inside``, because importin
 import ``abyme``, which is the host's and needs packages that the worker does not have.
 """
 
+import signal
 import sys
 from types import ModuleType
 
 if __name__ == "__main__":
+    # The thread that started this process may have blocked what workers are told by.
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
     _package = ModuleType("abyme_inside")
     _package.__path__ = [__file__.rpartition("/")[0]]
     sys.modules["abyme_inside"] = _package

@@ -10,14 +10,15 @@ The host sends, each with the number ``id`` that it gives the process it speaks 
   output goes. ``as``: ``worker`` or ``zygote``.
 - ``signal``: a signal to it; SIGKILL goes to its whole process group.
 - ``text`` (to a data zygote): build the text of a document, whose descriptor comes beside it.
+- ``prepare`` (first of all): make Landlock's rules, for these packages.
 
-It answers ``forked`` (with the pid), ``ended`` (with the exit status) and ``text``.
+It answers ``forked`` (with the pid), ``interrupted`` (a SIGINT is out), ``ended`` (with the exit
+status) and ``text``.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import os
 import select
@@ -27,6 +28,7 @@ from typing import Any, Literal, NamedTuple, NoReturn
 from .channel import Channel
 from .codec import Frame
 from .decoding import decoder, str_bytes
+from .lockdown.kernel import control
 from .lockdown.landlock import Ruleset
 from .lockdown.lock import prepare
 from .main import Inherited
@@ -60,7 +62,7 @@ def main(descriptor: int) -> None:
 def _control(option: int, value: int) -> None:
     """``prctl``, which is Linux's: elsewhere what it would do is left to the end of the socket."""
     with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
+        control(option, value)
 
 
 def _end_with_parent(number: signal.Signals) -> None:
@@ -123,7 +125,7 @@ class Zygote:
 
     def _fork(self, frame: Frame) -> Fork | None:
         """A new process; the Fork in it, None here."""
-        own, output = self._channel.take_descriptor(), self._channel.take_descriptor()
+        own, output = self._channel.take_descriptors()
         here = os.getpid()
         try:
             pid = os.fork()
@@ -166,10 +168,12 @@ class Zygote:
             if its_number == number:
                 send = os.killpg if signalled == signal.SIGKILL else os.kill
                 # Its group is not there in the moment before it has made it.
-                with contextlib.suppress(ProcessLookupError):
+                # And what has become another user's (setuid, where code is not held) is not ours.
+                with contextlib.suppress(ProcessLookupError, PermissionError):
                     send(pid, signalled)
                 if signalled == signal.SIGKILL:
-                    os.kill(pid, signalled)
+                    with contextlib.suppress(PermissionError):
+                        os.kill(pid, signalled)
 
     def _bury(self) -> None:
         """Tell of those that ended; what they started and left goes with them."""
@@ -191,16 +195,16 @@ class Zygote:
 
     def _build(self, frame: Frame) -> None:
         """The ``str`` of a document, where it fits ``limit`` bytes of memory."""
-        descriptor = self._channel.take_descriptor()
+        (descriptor,) = self._channel.take_descriptors()
         try:
             self._text = _text(descriptor, frame)
-        except (OSError, ValueError, MemoryError) as error:
-            self._channel.send({"t": "text", "built": False, "reason": str(error)})
+        except (OSError, ValueError, MemoryError):
+            self._channel.send({"t": "text", "built": False})
             return
         finally:
             os.close(descriptor)
         gc.freeze()
-        self._channel.send({"t": "text", "built": self._text is not None, "reason": "too large"})
+        self._channel.send({"t": "text", "built": self._text is not None})
 
     def _end_all(self) -> NoReturn:
         """The host is gone, and with it the reason for all of them."""

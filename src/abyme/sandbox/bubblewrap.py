@@ -108,7 +108,13 @@ class Bubblewrap(msgspec.Struct, frozen=True, kw_only=True):
 def _no_more_namespaces(program: str) -> tuple[str, ...]:
     """Code makes no user namespaces of its own, where bwrap knows how to forbid it (0.8)."""
     try:
-        done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=10)
+        done = subprocess.run(
+            [program, "--version"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            env=worker_environment(),
+        )
         major, minor = (int(part) for part in done.stdout.split()[-1].split(".")[:2])
     except (OSError, ValueError, IndexError, subprocess.TimeoutExpired):
         return ()

@@ -17,10 +17,11 @@ from contextlib import AbstractAsyncContextManager
 
 import msgspec
 
-from abyme.errors import SandboxError
+from abyme.errors import ConfigError, SandboxError
 from abyme.sandbox.bubblewrap import Bubblewrap
 from abyme.sandbox.child import StartedChild
 from abyme.sandbox.containers import IMAGE, Container
+from abyme.sandbox.ends import ends
 from abyme.sandbox.recipes import Argv, Launch, Mount, Recipe, Way
 from abyme.sandbox.stream import StreamSandbox, StreamWorkers
 
@@ -63,7 +64,12 @@ class CommandSource:
 
 
 def command(argv: Sequence[str], *, data: Way = "pull", **options: object) -> CommandSandbox:
-    """Any argv that leads to a Python. ``options``: of :class:`~abyme.sandbox.recipes.Argv`."""
+    """Any argv that leads to a Python. ``options``: of :class:`~abyme.sandbox.recipes.Argv`.
+
+    Raises :class:`~abyme.errors.ConfigError` for an argv without a command.
+    """
+    if not argv or isinstance(argv, str):
+        raise ConfigError("a command is a list of arguments, the first of them a program")
     return CommandSandbox(recipe=msgspec.convert({"argv": argv, **options}, Argv), data=data)
 
 
@@ -120,8 +126,7 @@ class CommandChild(StartedChild):
 
 def _started(recipe: Recipe, launch: Launch) -> tuple[CommandChild, socket.socket]:
     """The command, running, and the host's end of its stream. Raises :class:`SandboxError`."""
-    ours, theirs = socket.socketpair()
-    output, written = os.pipe()
+    ours, theirs, output, written = ends()
     try:
         process = subprocess.Popen(
             launch.argv,

@@ -7,8 +7,9 @@ MemoryError. What many workers take together only the host can see (:mod:`.accou
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -153,12 +154,36 @@ def _measure(members: Sequence[Member]) -> None:
 def most_of_this_machine() -> int:
     """Three quarters of the memory that this process may have: the machine's, or its cgroup's."""
     sizes = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            sizes.append(int(Path(path).read_text()))
-        except (OSError, ValueError):  # no cgroup, or "max"
-            continue
+    for path in limit_files(_read("/proc/self/cgroup")):
+        with contextlib.suppress(ValueError):  # none there, or "max"
+            sizes.append(int(_read(path)))
     return int(min(sizes) * _SHARE)
+
+
+def limit_files(groups: str) -> Iterator[str]:
+    """Where the limits of a process's control groups are said (cgroups(7)), and of those above.
+
+    ``groups``: its ``/proc/self/cgroup``. Of both versions.
+    """
+    for line in groups.splitlines():
+        number, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if number == "0":
+            root, name = "/sys/fs/cgroup", "memory.max"
+        elif "memory" in controllers.split(","):
+            root, name = "/sys/fs/cgroup/memory", "memory.limit_in_bytes"
+        else:
+            continue
+        parts = [part for part in path.split("/") if part and part != ".."]
+        for depth in range(len(parts) + 1):
+            yield "/".join((root, *parts[:depth], name))
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""
 
 
 def _shown(size: int) -> str:

@@ -20,6 +20,7 @@ from abyme.sandbox.base import Function, Host, Repl
 from abyme.sandbox.hello import hello
 from abyme.sandbox.memory import TreeMemory, most_of_this_machine
 from abyme.sandbox.shared_text import SharedTexts, SharingRepl, worth_sharing
+from abyme.sandbox.sizes import check_sizes
 from abyme.sandbox.worker import Worker
 from abyme.sandbox.zygote import Zygote
 
@@ -42,10 +43,13 @@ class ProcessSandbox(msgspec.Struct, frozen=True, kw_only=True):
     unsafe_local: bool = False
     """Do not confine the code: it can read the user's files, use the network, start programs."""
 
+    def __post_init__(self) -> None:
+        check_sizes(self)
+
     @property
     def name(self) -> str:
-        """``process``."""
-        return "process"
+        """``process``, or ``process, unsafe-local``."""
+        return "process, unsafe-local" if self.unsafe_local else "process"
 
     def asked_layers(self) -> tuple[str, ...]:
         """What the worker is told to put on; the tests of a layer leave it out."""

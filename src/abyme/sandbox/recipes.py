@@ -8,8 +8,10 @@ can be had inside. Where a command holds nothing (``ssh``) the worker holds itse
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal, NamedTuple, Protocol
 
 import msgspec
@@ -19,6 +21,8 @@ from abyme.sandbox.travel import BOOT, PYTHON_FLAGS
 Way = Literal["passed", "mount", "pull"]
 """How data comes to the worker: as descriptors through standard input, where that is a socket all
 the way; large documents mounted, the rest pulled; or all of it pulled, in frames."""
+
+_NAMES = re.compile(r"\{(source|target)\}")
 
 MOUNTS = "{mounts}"
 """In an argv: where the arguments that mount documents belong."""
@@ -80,6 +84,11 @@ _NEEDED = (
 )  # fmt: skip
 
 
+def _named(mount: Mount, found: re.Match[str]) -> str:
+    """In one pass, so that no file's name is taken for a place to fill."""
+    return mount.source if found[1] == "source" else mount.target
+
+
 def needed_environment() -> dict[str, str]:
     """The part of this process's environment that commands need."""
     return {name: os.environ[name] for name in _NEEDED if name in os.environ}
@@ -118,9 +127,7 @@ class Argv(msgspec.Struct, frozen=True, kw_only=True):
     def launch(self, mounts: Sequence[Mount]) -> Launch:
         """See :class:`Recipe`."""
         mounting = [
-            part.replace("{source}", mount.source).replace("{target}", mount.target)
-            for mount in mounts
-            for part in self.mount
+            _NAMES.sub(partial(_named, mount), part) for mount in mounts for part in self.mount
         ]
         before: list[str] = []
         for part in self.argv:

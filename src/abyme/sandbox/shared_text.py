@@ -62,6 +62,7 @@ class SharedTexts:
         zygote = await (await zygotes.zygote()).fork_zygote()
         try:
             if await zygote.build(document, self._text_bytes):
+                document.check()  # what changed meanwhile may be a mixture
                 return zygote
         except BaseException:
             await zygote.close()

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import msgspec
 
-from abyme.context.documents import Data
+from abyme.context.documents import Data, shown
 from abyme.errors import SandboxError
 from abyme.inside.arrivals import MOUNTED
 from abyme.inside.lockdown import LAYERS, MEMORY
@@ -19,13 +19,14 @@ from abyme.sandbox.child import Child
 from abyme.sandbox.hello import hello
 from abyme.sandbox.memory import TreeMemory, most_of_this_machine
 from abyme.sandbox.recipes import Mount, Way
+from abyme.sandbox.sizes import check_sizes
 from abyme.sandbox.travel import parcels
 from abyme.sandbox.worker import Worker
 
 MOUNT_FROM = 1 << 20
 """Bytes of a document that is worth a mount; smaller ones are pulled, many at once."""
 MOST_MOUNTS = 64
-_UNMOUNTABLE = frozenset(',"\\\n')
+_UNMOUNTABLE = frozenset(',:"\\\n')
 """Characters that Docker's arguments for mounts take for something else."""
 _WAY_OUT = (
     "Nothing else holds the code there, so none is run. Name what does as the boundary, if "
@@ -52,6 +53,9 @@ class StreamSandbox(msgspec.Struct, frozen=True, kw_only=True):
     """Until a worker has to be there: containers take their time."""
     layers: tuple[str, ...] = LAYERS
     """What the worker puts on inside; the tests of a boundary leave it out."""
+
+    def __post_init__(self) -> None:
+        check_sizes(self)
 
 
 class Source(Protocol):
@@ -154,7 +158,8 @@ class StreamWorkers:
         lines = said.splitlines()
         line = lines[-1] if lines[0].startswith("Traceback") else lines[0]
         advice = self._source.advice(said)
-        return f"{line.strip().rstrip('.?')}; {advice}" if advice else line
+        line = shown(line.strip(), 500)  # whoever wrote it: nothing in it acts on a terminal
+        return f"{line.rstrip('.?')}; {advice}" if advice else line
 
 
 def _mounts(data: Data) -> dict[int, Mount]:

@@ -17,7 +17,8 @@ INSIDE = Path(__file__).parent.parent / "inside"
 # without it, which also clears what the kernel shows of it, and with a hash seed by which re-run
 # cells repeat themselves.
 BOOT = """\
-import os, sys
+import os, signal, sys
+signal.pthread_sigmask(signal.SIG_SETMASK, [])
 sys.path = [place for place in sys.path if place]
 if sys.version_info < (3, 11):
     sys.exit("the worker needs Python 3.11 or newer, and this is %d.%d" % sys.version_info[:2])

@@ -121,7 +121,9 @@ class Worker:
             if self._refused:
                 raise SandboxError(f"{self._refused}. {self._way_out}") from None
             last = self._child.raw.text().strip().rpartition("\n")[2]
-            raise SandboxError(f"the worker did not start: {self.ended_how}. {last}") from None
+            raise SandboxError(
+                f"the worker did not start: {self.ended_how}. {last}".rstrip()
+            ) from None
 
     async def run(self, cell: int, code: str, seconds: float) -> CellResult:
         """See :class:`~abyme.sandbox.base.Repl`.

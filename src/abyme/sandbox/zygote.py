@@ -18,12 +18,14 @@ from abyme.errors import SandboxError
 from abyme.inside.codec import Frame
 from abyme.sandbox.channel import Channel
 from abyme.sandbox.child import Child, StartedChild
+from abyme.sandbox.ends import ends
 from abyme.sandbox.raw import RawOutput
 
 _START = Path(__file__).parent.parent / "inside" / "start.py"
 _GONE = -signal.SIGKILL
 _CLOSE_SECONDS = 2.0
-_ANSWER_SECONDS = 30.0
+_ANSWER_SECONDS = 10.0
+_BUILD_SECONDS = 60.0
 
 
 class ForkedChild:
@@ -97,7 +99,8 @@ class ForkedChild:
         self.kill()
         if await self.reap(_ANSWER_SECONDS) is None:
             self._zygote.give_up()
-            await self.reap()
+            if await self.reap(_ANSWER_SECONDS) is None:  # that one's own parent is stopped too
+                self.has_ended(_GONE, "it does not answer")
         self.raw.close()
 
     def has_started(self, pid: int) -> None:
@@ -145,8 +148,7 @@ class Zygote:
 
         Raises :class:`SandboxError`.
         """
-        ours, theirs = socket.socketpair()
-        output, written = os.pipe()
+        ours, theirs, output, written = ends()
         try:
             process = subprocess.Popen(
                 [sys.executable, "-s", "-P", "-S", str(_START), str(theirs.fileno())],
@@ -196,7 +198,7 @@ class Zygote:
             [document.open()],
         )
         try:
-            async with asyncio.timeout(_ANSWER_SECONDS):
+            async with asyncio.timeout(_BUILD_SECONDS):
                 return self.alive and await self._built
         except TimeoutError:
             return False
@@ -223,16 +225,7 @@ class Zygote:
         self._channel.disown()
 
     async def _fork(self, kind: Literal["worker", "zygote"]) -> tuple[ForkedChild, socket.socket]:
-        try:
-            ours, theirs = socket.socketpair()
-        except OSError as error:
-            raise SandboxError(f"cannot start a worker: {error}") from error
-        try:
-            output, written = os.pipe()
-        except OSError as error:
-            ours.close()
-            theirs.close()
-            raise SandboxError(f"cannot start a worker: {error}") from error
+        ours, theirs, output, written = ends()
         number = next(self._numbers)
         child = self._forked[number] = ForkedChild(self, number, output)
         # Beside the frame, and closed here once they are sent.

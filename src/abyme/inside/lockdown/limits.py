@@ -13,6 +13,8 @@ from .syscalls import Architecture
 MOST_DESCRIPTORS = 1024
 _MOST_STACK = 64 << 20
 _MOST_THREADS = 1 << 15
+_ROOM = 64 << 30
+"""Addresses for libraries, arenas and stacks, most of which are only reserved."""
 
 _PR_SET_DUMPABLE = 4
 _PR_SET_NO_NEW_PRIVS = 38
@@ -21,13 +23,16 @@ _CAPABILITY_VERSION = 0x20080522
 _CAP_DAC_READ_SEARCH = 2
 
 
-def limit_memory(memory_bytes: int) -> None:
+def limit_memory(memory_bytes: int, mapped_bytes: int) -> None:
     """A MemoryError in the cell where it allocates past ``memory_bytes``, and no core dumps.
 
-    RLIMIT_DATA counts private memory and not mapped files, so the size of the data is free.
+    RLIMIT_DATA counts private memory that can be written to, and not mapped files. ``mapped_bytes``
+    are those of the data. Page tables are under no limit of their own: they are bounded by that on
+    addresses, to some 4 MB for each 2 GB of them.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+    _limit(resource.RLIMIT_DATA, memory_bytes)
+    _limit(resource.RLIMIT_AS, 2 * memory_bytes + mapped_bytes + _ROOM)
 
 
 def limit_resources() -> None:

@@ -43,17 +43,20 @@ def lock_down(
     packages: dict[str, list[str]],
     prepared: Ruleset | None = None,
     folders: Iterable[str] = (),
+    mapped_bytes: int = 0,
 ) -> tuple[str, ...]:
     """Put on ``layers`` (:data:`.LAYERS`; tests leave some out) and say which hold.
 
     ``prepared``: what :func:`prepare` made of the same packages; closed here. ``folders``: what
-    else may be read. To be called while this process has one thread. Raises :class:`CannotLock`.
+    else may be read. ``mapped_bytes``: how large the data is.
+
+    To be called while this process has one thread. Raises :class:`CannotLock`.
     """
     if prepared is not None and "landlock" not in layers:
         os.close(prepared.descriptor)
     held: list[str] = []
     if "rlimits" in layers or MEMORY in layers:
-        limit_memory(memory_bytes)
+        limit_memory(memory_bytes, mapped_bytes)
     if layers == [MEMORY]:
         return ()
     if "rlimits" in layers:

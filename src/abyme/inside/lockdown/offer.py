@@ -20,6 +20,7 @@ def offer(
     memory_bytes: int,
     packages: dict[str, list[str]],
     folders: Iterable[str] = (),
+    mapped_bytes: int = 0,
 ) -> tuple[str, ...]:
     """Put on those of ``layers`` that this place allows; which hold. See :func:`.lock.lock_down`.
 
@@ -31,5 +32,7 @@ def offer(
         with contextlib.suppress(CannotLock, OSError, ValueError):
             if asked == ["landlock"]:
                 version()
-            held += lock_down(asked, memory_bytes, packages, folders=folders)
+            held += lock_down(
+                asked, memory_bytes, packages, folders=folders, mapped_bytes=mapped_bytes
+            )
     return tuple(held)
