@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,8 @@ LOOKED_AT = (
     "request over an open connection"
 )
 _WHEN = ("before its text is named", "after len(context)")
+_MOST = {("worker", _WHEN[0]): 10e6, ("worker", _WHEN[1]): 1.2 * 1e6 * _MEGABYTES}
+"""Bytes that the text may cost its worker, until it is named and then as a ``str``."""
 
 _Reading = dict[str, dict[str, int]]
 """Bytes of each process by kind."""
@@ -33,15 +35,18 @@ _Reading = dict[str, dict[str, int]]
 
 def large(bench: Bench) -> list[Row]:
     """Runs in this process, whose engine is warm: the first run of all is not counted."""
-    data = bench.text(_MEGABYTES)
-    row = first_request(
-        bench,
-        data,
-        partial(look_at, data),
-        Row(f"completion() → first request, {_MEGABYTES} MB", 0, target=0.150, note=LOOKED_AT),
-        rounds=11,
-    )
-    return [row, *memory(bench, data)]
+    data, larger = bench.text(_MEGABYTES), bench.text(1000)
+    rows = [
+        first_request(
+            bench,
+            each,
+            partial(look_at, each),
+            Row(f"completion() → first request, {size}", 0, target=target, note=LOOKED_AT),
+            rounds=11,
+        )
+        for each, size, target in ((data, f"{_MEGABYTES} MB", 0.050), (larger, "1 GB", 0.100))
+    ]
+    return [*rows, *memory(bench, data, _MOST)]
 
 
 def first_request(
@@ -86,8 +91,13 @@ def look_at(data: str | Path) -> None:
     os.close(descriptor)
 
 
-def memory(bench: Bench, data: Path) -> list[Row]:
-    """What host and worker take of it, beside a text of one line. Linux only."""
+def memory(
+    bench: Bench, data: Path, most: Mapping[tuple[str, str], float] | None = None
+) -> list[Row]:
+    """What host and worker take of it, beside a text of one line. Linux, and root, only.
+
+    ``most``: what the difference may be, by process and when.
+    """
     if not Path("/proc/self/status").exists():
         return []
     small = bench.folder / "small.txt"
@@ -100,6 +110,7 @@ def memory(bench: Bench, data: Path) -> list[Row]:
             than[process]["all"],
             unit="MB",
             compared="difference",
+            target=(most or {}).get((process, when)),
             note="by proportional share, zygotes included; "
             f"{_anonymous(each, than, process):+.1f} MB of the difference is no "
             "page of a file; floor: the same run over a text of one line",

@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 
 from abyme.inside import codec
 from abyme.inside.calls import Calls
-from abyme.inside.channel import Channel, Interrupts, Reception
+from abyme.inside.channel import Channel
 from abyme.inside.codec import MAX_DEPTH, Decoder, Frame, FrameError, encode
+from abyme.inside.interrupts import Interrupts
+from abyme.inside.reception import Reception
 
 PATIENT = settings(deadline=None, max_examples=50)
 TEXT = st.text(st.characters(codec=None))  # lone surrogates too

@@ -13,7 +13,7 @@ from abyme.inside.arrivals import WHOLE_BELOW, Arrivals
 from abyme.inside.codec import Frame, FrameError, encode
 from abyme.inside.decoding import decoder
 from abyme.inside.pulled import KEPT_BYTES, MOST_PARTS, MOST_PULLED, PIECE, Part, Pieces, Pulled
-from abyme.inside.raw import RAW, RawDecoder, encode_raw
+from abyme.inside.rawframes import RAW, RawDecoder, encode_raw
 from abyme.inside.text import LazyText
 
 CONTENT = random.Random(4).randbytes(PIECE * 5 + 4321)

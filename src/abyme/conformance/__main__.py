@@ -26,8 +26,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sandbox = _found(given.sandbox)
     except (ImportError, AttributeError, ValueError) as error:
         parser.error(f"{given.sandbox}: {error}")
+    if not hasattr(sandbox() if callable(sandbox) else sandbox, "workers"):
+        parser.error(f"{given.sandbox} is no sandbox: it has no workers()")
     logging.getLogger("abyme").addHandler(logging.NullHandler())  # the host's faults are meant
     report = check(sandbox, tuple(given.words), patience=given.patience, tell=_show)
+    if not report.outcomes:
+        parser.error(f"no check's line contains {' or '.join(map(repr, given.words))}")
     print(str(report).rpartition("\n")[2])
     return 0 if report.ok else 1
 

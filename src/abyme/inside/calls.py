@@ -7,8 +7,9 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .channel import Channel, Reception
+from .channel import Channel
 from .codec import Frame, FrameError
+from .reception import Reception
 from .results import error_from
 
 Settle = Callable[[Frame], None]

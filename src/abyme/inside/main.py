@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .answer import Finishing, as_finish, is_plain
 from .arrivals import MOUNTED, arrivals
 from .calls import Calls
-from .channel import Channel, Interrupts, Reception, end_group
+from .channel import Channel, end_group
 from .codec import Frame, FrameError
 from .documents import Store
 from .functions import EXCEPTIONS, model_calls, tool
+from .interrupts import Interrupts
 from .lockdown.landlock import Ruleset
 from .lockdown.lock import CannotLock, lock_down
 from .lockdown.offer import offer
 from .namespace import CELL, Namespace, Snapshot, describe_error
 from .output import Output, Stream
+from .reception import Reception
 from .reserve import Reserve
 from .results import NO_DESCRIPTORS
 from .saving import FRAMES as SAVING

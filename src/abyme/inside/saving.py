@@ -13,8 +13,8 @@ from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .channel import Interrupts
 from .codec import Frame
+from .interrupts import Interrupts
 
 if TYPE_CHECKING:
     from .references import References

@@ -18,11 +18,12 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import NoReturn
 
-from .channel import EXIT_UNREACHABLE, Channel, Interrupts, end_group
+from .channel import EXIT_UNREACHABLE, Channel, end_group
 from .codec import Frame, encode
+from .interrupts import Interrupts
 from .lockdown.kernel import control
 from .main import Inherited, serve
-from .raw import RawDecoder
+from .rawframes import RawDecoder
 
 _PR_SET_PDEATHSIG = 1
 _READ = 1 << 18

@@ -64,11 +64,12 @@ class CommandSource:
 
 
 def command(argv: Sequence[str], *, data: Way = "pull", **options: object) -> CommandSandbox:
-    """Any argv that leads to a Python. ``options``: of :class:`~abyme.sandbox.recipes.Argv`.
+    """Any argv that leads to a Python; an empty one is the Python of this machine itself.
 
-    Raises :class:`~abyme.errors.ConfigError` for an argv without a command.
+    ``options``: of :class:`~abyme.sandbox.recipes.Argv`. Raises
+    :class:`~abyme.errors.ConfigError` for a line where a list of arguments belongs.
     """
-    if not argv or isinstance(argv, str):
+    if isinstance(argv, str):
         raise ConfigError("a command is a list of arguments, the first of them a program")
     return CommandSandbox(recipe=msgspec.convert({"argv": argv, **options}, Argv), data=data)
 

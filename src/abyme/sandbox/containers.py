@@ -101,5 +101,5 @@ class Container(msgspec.Struct, frozen=True, kw_only=True):
         if "image not known" in lowered or "failed to resolve" in lowered:
             return f"fetch it first: {self.program} pull {self.image}"
         if "daemon" in lowered or "connect" in lowered:
-            return f"whether it runs, and you may use it, says: {self.program} version"
+            return f"`{self.program} version` tells whether it runs, and whether you may use it"
         return f"try it by hand: {self.program} run --rm --network=none {self.image} true"

@@ -18,7 +18,7 @@ from abyme.context.documents import Document
 from abyme.errors import AbymeError, DataError, SandboxError
 from abyme.inside.codec import Frame, FrameError
 from abyme.inside.pulled import MOST_PARTS, MOST_PULLED
-from abyme.inside.raw import encode_raw
+from abyme.inside.rawframes import encode_raw
 from abyme.sandbox.channel import Channel
 from abyme.sandbox.frames import Number
 from abyme.threads import in_thread

@@ -26,12 +26,12 @@ from abyme.sandbox.frames import (
     FinishFrame,
     LayerName,
     Piece,
-    cut,
 )
 from abyme.sandbox.memory import Member, TreeMemory
 from abyme.sandbox.passing import DocumentPassing
 from abyme.sandbox.pulling import Pulling
-from abyme.types import CellError, CellResult, Finish, Quote, Variable
+from abyme.sandbox.results import death, finish_of, result_of
+from abyme.types import CellResult, Finish
 
 _MOST_STREAMED = 1 << 20
 """Characters of a cell's output that are shown while it runs."""
@@ -146,10 +146,10 @@ class Worker:
             self._fail(self.ended_how)
         try:
             done = await self._done
-            result = self._result(done)
+            result = result_of(done, self._data, self._child.raw.text())
         except SandboxError:
             await self._end()
-            result = self._died(self._loop.time() - started)
+            result = death(self.ended_how, self._loop.time() - started, self._child.raw.text())
         except asyncio.CancelledError:
             self._interrupt()
             self._answering.cancel()
@@ -175,7 +175,7 @@ class Worker:
                 found = await self._looked
         except (TimeoutError, SandboxError):
             return None
-        return None if found is None else self._finish(found)
+        return None if found is None else finish_of(found, self._data)
 
     async def checkpoint(self) -> bytearray:
         """See :class:`~abyme.sandbox.base.Repl`."""
@@ -227,10 +227,7 @@ class Worker:
                     self._checkpoints.on_frame(frame)
                 case other:
                     raise FrameError(f"unknown type {other[:40]!r}")
-        except (
-            FrameError,
-            ValueError,
-        ) as error:  # msgspec's, and of lone surrogates, are ValueErrors
+        except (FrameError, ValueError) as error:  # msgspec's own are ValueErrors
             self._on_end(f"it broke the protocol ({cut_end(str(error), 200)})")
 
     def _on_ready(self, layers: tuple[str, ...]) -> None:
@@ -263,39 +260,6 @@ class Worker:
     def _on_looked(self, found: FinishFrame | None) -> None:
         if self._looked is not None and not self._looked.done():
             self._looked.set_result(found)
-
-    # -- what it says about a cell -------------------------------------------------------------
-
-    def _result(self, done: Done) -> CellResult:
-        return CellResult(
-            ended=done.ended,
-            output=done.output + self._raw_output(),
-            output_chars=done.output_chars + len(self._raw_output()),
-            error=None if done.error is None else cut(done.error),
-            variables=tuple(Variable(v.name, v.type, v.size) for v in done.variables),
-            finish=None if done.finish is None else self._finish(done.finish),
-            draft=done.draft,
-            notes=done.notes,
-            seconds=done.seconds,
-            cpu_seconds=done.cpu_seconds,
-            peak_bytes=done.peak_bytes,
-        )
-
-    def _died(self, seconds: float) -> CellResult:
-        error = CellError(type="WorkerDied", message=self.ended_how, traceback="")
-        raw = self._raw_output()
-        return CellResult(
-            ended="died", output=raw, output_chars=len(raw), error=error, seconds=seconds
-        )
-
-    def _finish(self, found: FinishFrame) -> Finish:
-        names = self._data.documents
-        quotes = tuple(
-            Quote(place.text, names[place.document].name, place.line, place.start, place.end)
-            for place in found.quotes
-            if 0 <= place.document < len(names)
-        )
-        return Finish(found.value, found.text, found.via, quotes)
 
     def _check_data(self) -> None:
         """Raise what ended the run: a failed journal, or documents that are not what they were."""
@@ -351,7 +315,3 @@ class Worker:
         if self._memory is not None:
             self._memory.close()
         self.ended_how = self.ended_how or "it was closed"
-
-    def _raw_output(self) -> str:
-        text = self._child.raw.text()
-        return f"\n[written straight to descriptor 1 or 2:]\n{text}" if text else ""
