@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from abyme import RLM, DataError, Limits
-from abyme.errors import AuthError, EndpointError, ModelNotFound
+from abyme.errors import AuthError, EndpointError, ModelNotFound, SandboxError
 from abyme.events import (
     CallEnded,
     CellEnded,
@@ -21,6 +23,8 @@ from abyme.events import (
     MessageAdded,
     RunEnded,
 )
+from abyme.sandbox.base import Workers
+from abyme.sandbox.process import ProcessSandbox
 from support.runs import ask, cell, events_of, of_kind, scripted_rlm, told
 from support.stub import Status, Stub
 
@@ -322,3 +326,41 @@ def test_a_prompt_that_is_refused_by_the_estimate_never_goes_out(runs: Path) -> 
         answer = small.completion("why? " * 60_000, "text")
         assert (answer.status, len(stub.requests)) == ("failed", 0)
     assert "characters" in answer.reason and "window" not in answer.text
+
+
+class _Breaking:
+    """A sandbox of somebody's own, which breaks when it is entered or left."""
+
+    name, text_bytes = "breaking", 1 << 20
+
+    def __init__(self, entering: Exception | None, leaving: Exception | None) -> None:
+        self._entering, self._leaving = entering, leaving
+
+    @contextlib.asynccontextmanager
+    async def workers(self) -> AsyncIterator[Workers]:
+        if self._entering is not None:
+            raise self._entering
+        async with ProcessSandbox().workers() as workers:
+            yield workers
+        if self._leaving is not None:
+            raise self._leaving
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (SandboxError("no room"), "no room"),
+        (KeyError("x"), "a fault in Abyme itself: KeyError: 'x'"),
+    ],
+)
+def test_a_sandbox_that_cannot_be_entered_fails_the_run(
+    runs: Path, error: Exception, reason: str
+) -> None:
+    answer = ask(runs, [cell("FINAL(1)")], sandbox=_Breaking(error, None))
+    assert (answer.status, answer.reason) == ("failed", reason)
+    assert of_kind(events_of(runs, answer), RunEnded)
+
+
+def test_a_sandbox_that_breaks_at_the_end_takes_no_answer_along(runs: Path) -> None:
+    answer = ask(runs, [cell("FINAL(1)")], sandbox=_Breaking(None, KeyError("x")))
+    assert (answer.status, answer.value) == ("complete", 1)

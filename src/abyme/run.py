@@ -97,20 +97,29 @@ class Run:
 
     async def conduct(self) -> Answer:
         """Do the run. Raises :class:`DataError` where the data cannot be loaded."""
+        held = contextlib.AsyncExitStack()
         try:
-            return await self._conduct()
+            try:
+                return await self._conduct(held)
+            finally:
+                await self._journal.close()  # while the last worker goes
         finally:
-            await self._journal.close()
+            await self._leave(held)
 
-    async def _conduct(self) -> Answer:
+    async def _conduct(self, held: contextlib.AsyncExitStack) -> Answer:
         self._emit(self._started())
         try:
+            workers = await held.enter_async_context(self._spec.sandbox.workers())
             data = await self._load()
         except _Stopped as stopped:  # what was written so far is of no use, and may be large
             await in_thread(shutil.rmtree, self._journal.data_folder, ignore_errors=True)
             return self._end(Outcome("failed", self._draft(), str(stopped)), ())
+        except (DataError, JournalError):
+            raise
+        except Exception as error:
+            return self._end(self._broken(error), ())
         self._examination = Examination(data, self._emit)
-        self._work = asyncio.create_task(self._answer(data))
+        self._work = asyncio.create_task(self._answer(data, workers))
         if self._interrupted:
             self._work.cancel()
         try:
@@ -120,12 +129,8 @@ class Run:
             if not self._interrupted:  # the engine is ending, not this run alone
                 self._end(outcome, ())
                 raise
-        except AbymeError as error:  # the journal, in the middle of telling something else
-            outcome = Outcome(self._status(), self._draft(), str(error))
-        except Exception as error:  # a fault of ours: what was paid for is handed over all the same
-            _log.exception("run %s", self._journal.run)
-            reason = f"a fault in Abyme itself: {type(error).__name__}: {error}"
-            outcome = Outcome(self._status(), self._draft(), reason)
+        except Exception as error:
+            outcome = self._broken(error)
         if outcome.status == "complete" and self._node is not None:
             await self._node.repl.forget_checkpoint()  # of use only to a run that goes on
         quotes = await self._examination.prove(outcome.finish.quotes, self._out_of_time)
@@ -176,18 +181,17 @@ class Run:
             raise _Stopped(f"max_seconds: {documents:,} documents were loaded when they were used")
         loop.call_soon_threadsafe(self._emit, DataLoading(documents, size))
 
-    async def _answer(self, data: Data) -> Outcome:
+    async def _answer(self, data: Data, workers: Workers) -> Outcome:
         """Let the root node work; its data is looked at more closely meanwhile."""
         self._emit(NodeStarted(ROOT, "", 0, self._spec.question))
-        async with self._spec.sandbox.workers() as workers:
-            self._node = node = self._root(data, workers)
-            looking = asyncio.create_task(self._look_closer(node))
-            try:
-                return await run_node(node)
-            finally:
-                self._examination.stop()
-                looking.cancel()
-                await asyncio.gather(looking, return_exceptions=True)
+        self._node = node = self._root(data, workers)
+        looking = asyncio.create_task(self._look_closer(node))
+        try:
+            return await run_node(node)
+        finally:
+            self._examination.stop()
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
 
     def _root(self, data: Data, workers: Workers) -> Node:
         spec = self._spec
@@ -249,6 +253,21 @@ class Run:
         return self._interrupted or self._account.seconds_left(final=True) <= 0
 
     # -- the end -------------------------------------------------------------------------------
+
+    def _broken(self, error: Exception) -> Outcome:
+        """What was paid for is handed over, whatever went wrong."""
+        reason = str(error)
+        if not isinstance(error, AbymeError):  # a fault of ours, or of a sandbox's
+            _log.error("run %s", self._journal.run, exc_info=error)
+            reason = f"a fault in Abyme itself: {type(error).__name__}: {error}"
+        return Outcome(self._status(), self._draft(), reason)
+
+    async def _leave(self, held: contextlib.AsyncExitStack) -> None:
+        """Let go of the sandbox; nothing that goes wrong there takes the answer away."""
+        try:
+            await held.aclose()
+        except Exception:
+            _log.exception("run %s: its sandbox", self._journal.run)
 
     def _status(self) -> Status:
         return "partial" if self._node is not None and self._node.replied else "failed"

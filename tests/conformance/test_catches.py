@@ -66,7 +66,7 @@ PAIRS = [
     (wrong.PassesTheEnvironment, "the hosts environment is not there"),
     (wrong.SameSeed, "workers draw different random numbers"),
     (wrong.LeavesItsWorker, "nothing is left of workers that worked"),
-    (wrong.LeavesItsWorker, "the process is gone when the scope is left"),
+    (wrong.LeavesItsWorker, "the process goes when the scope is left"),
     (wrong.LeavesATask, "nothing is left of workers that worked"),
     (wrong.LeavesADescriptor, "nothing is left of workers that worked"),
 ]

@@ -374,3 +374,20 @@ def _is_gone(pid: int) -> bool:
 async def _until(true: Callable[[], bool]) -> None:
     while not true():
         await asyncio.sleep(0.01)
+
+
+def test_a_worker_that_nobody_asked_for_ends_with_its_run(tmp_path: Path) -> None:
+    """One is forked ahead; a run may end before it needs one, at whatever moment."""
+
+    async def work() -> None:
+        zygotes.keep_warm()
+        async with opened(large(tmp_path)) as repl:
+            zygote = _parent(repl.pid)
+        for pause in (0.0, 0.001, 0.01, 0.1):
+            async with ProcessSandbox().workers():
+                await asyncio.sleep(pause)
+            listed = Path(f"/proc/{zygote}/task/{zygote}/children").read_text()
+            assert not listed.split()
+        await zygotes.close()
+
+    in_one_loop(work)

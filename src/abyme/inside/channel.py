@@ -92,7 +92,7 @@ class Channel:
         The host closing its end, on purpose or by dying, is the order to stop.
         """
         try:
-            data, descriptors, _, _ = socket.recv_fds(self._socket, 1 << 18, MOST_DESCRIPTORS)
+            data, descriptors, _, _ = socket.recv_fds(self._socket, 1 << 16, MOST_DESCRIPTORS)
         except OSError:  # the cell closed the descriptor, or put something else in its place
             os._exit(EXIT_UNREACHABLE)
         self._descriptors.extend(descriptors)

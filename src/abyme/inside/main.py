@@ -90,8 +90,8 @@ def serve(
             return False
         return True
 
-    reception.start(handle)
     channel.send({"t": "ready", "layers": worker.layers})
+    reception.start(handle)  # its thread takes half a millisecond, in which the host goes on
     while True:
         frame = reception.next()
         reception.cell_begins(calls.pending, listening=frame["t"] in GIVEN_UP)

@@ -26,7 +26,7 @@ from .main import Inherited, serve
 from .rawframes import RawDecoder
 
 _PR_SET_PDEATHSIG = 1
-_READ = 1 << 18
+_READ = 1 << 16
 
 
 def main() -> None:

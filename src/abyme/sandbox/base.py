@@ -88,9 +88,12 @@ class Workers(Protocol):
     def open(
         self, data: Data, host: Host, functions: tuple[Function, ...]
     ) -> AbstractAsyncContextManager[Repl]:
-        """A fresh worker, which no other node has used. Leaving ends it and all that it started.
+        """A fresh worker, which no other node has used.
 
-        Raises :class:`~abyme.errors.SandboxError` where that is impossible.
+        Leaving kills it and all that it started, and gives up its calls; at the latest when the
+        workers of the run are left, nothing of it is there any more.
+
+        Raises :class:`~abyme.errors.SandboxError` where there can be none.
         """
 
 

@@ -14,7 +14,9 @@ from collections.abc import Callable, Sequence
 from abyme.inside.codec import Decoder, Frame, FrameError, encode
 from abyme.inside.hits import cut_end
 
-_READ = 1 << 18
+_READ = 1 << 16
+"""Bytes taken at once. From twice as many on each read would be a mapping of its own, made and
+given back: a fifth of what a small cell takes."""
 HUNG_UP = "it hung up"
 MOST_QUEUED = 64 << 20
 """Bytes that wait to be sent, from which on nothing more is read."""

@@ -21,7 +21,7 @@ from abyme.sandbox.recipes import Mount
 from abyme.sandbox.stream import StreamSandbox, StreamWorkers
 from abyme.sandbox.travel import BOOT, PYTHON_FLAGS
 
-_READ = 1 << 18
+_READ = 1 << 16
 _KILL_SECONDS = 15.0
 
 

@@ -9,6 +9,7 @@ opened, unless ``unsafe_local`` says that the code may do what the user may.
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import AsyncIterator
 
 import msgspec
@@ -18,11 +19,12 @@ from abyme.inside.lockdown import LAYERS, MEMORY
 from abyme.sandbox import zygotes
 from abyme.sandbox.base import Function, Host, Repl
 from abyme.sandbox.hello import hello
+from abyme.sandbox.leaving import Leaving
 from abyme.sandbox.memory import TreeMemory, most_of_this_machine
 from abyme.sandbox.shared_text import SharedTexts, SharingRepl, worth_sharing
 from abyme.sandbox.sizes import check_sizes
 from abyme.sandbox.worker import Worker
-from abyme.sandbox.zygote import Zygote
+from abyme.sandbox.zygote import ForkedChild, Spare, Zygote
 
 _START_SECONDS = 30.0
 
@@ -59,8 +61,7 @@ class ProcessSandbox(msgspec.Struct, frozen=True, kw_only=True):
     async def workers(self) -> AsyncIterator[ProcessWorkers]:
         """See :class:`abyme.sandbox.base.Sandbox`."""
         async with zygotes.in_use():
-            await zygotes.zygote()  # started now, so that it is warm when the first is asked for
-            workers = ProcessWorkers(self)
+            workers = ProcessWorkers(self, await zygotes.zygote())
             try:
                 yield workers
             finally:
@@ -70,10 +71,13 @@ class ProcessSandbox(msgspec.Struct, frozen=True, kw_only=True):
 class ProcessWorkers:
     """The workers of one run: forked from warm processes, watched together."""
 
-    def __init__(self, sandbox: ProcessSandbox) -> None:
+    def __init__(self, sandbox: ProcessSandbox, zygote: Zygote) -> None:
         self._sandbox = sandbox
         self._texts = SharedTexts(sandbox.text_bytes)
         self._memory = TreeMemory(sandbox.tree_bytes or most_of_this_machine())
+        self._leaving = Leaving()
+        # Asked for now: while the data is loaded the zygote gets warm and forks the first worker.
+        self._first: Spare | None = Spare(zygote)
 
     @contextlib.asynccontextmanager
     async def open(
@@ -91,17 +95,21 @@ class ProcessWorkers:
         try:
             yield repl
         finally:
-            await repl.close()
+            await self._leaving.dismiss(repl)
 
     async def close(self) -> None:
-        """End what they shared."""
+        """Wait until all are gone, and end what they shared."""
+        first, self._first = self._first, None
+        if first is not None:
+            await first.close()
+        await self._leaving.all_gone()
         await self._texts.close()
         await self._memory.close()
 
     async def _start(
         self, zygote: Zygote, data: Data, host: Host, functions: tuple[Function, ...]
     ) -> Worker:
-        child, end = await zygote.fork()
+        child, end = await self._fork(zygote)
         box = self._sandbox
         first = hello(
             data,
@@ -120,3 +128,12 @@ class ProcessWorkers:
             await worker.close()
             raise
         return worker
+
+    async def _fork(self, zygote: Zygote) -> tuple[ForkedChild, socket.socket]:
+        """A worker that has been told nothing yet: the first one, where it is still there."""
+        first, self._first = self._first, None
+        if first is not None:
+            if first.zygote is zygote and zygote.alive:
+                return await first.taken()
+            await first.close()
+        return await zygote.fork()

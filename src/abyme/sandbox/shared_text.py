@@ -133,6 +133,10 @@ class SharingRepl:
         self._begun = True
         await self._worker.restore(data)
 
+    async def dismiss(self) -> None:
+        """See :meth:`.worker.Worker.dismiss`."""
+        await self._worker.dismiss()
+
     async def close(self) -> None:
         """See :meth:`.worker.Worker.close`."""
         await self._worker.close()

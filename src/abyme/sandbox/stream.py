@@ -17,6 +17,7 @@ from abyme.inside.lockdown import LAYERS, MEMORY
 from abyme.sandbox.base import Function, Host, Repl
 from abyme.sandbox.child import Child
 from abyme.sandbox.hello import hello
+from abyme.sandbox.leaving import Leaving
 from abyme.sandbox.memory import TreeMemory, most_of_this_machine
 from abyme.sandbox.recipes import Mount, Way
 from abyme.sandbox.sizes import check_sizes
@@ -86,6 +87,7 @@ class StreamWorkers:
         self._sandbox = sandbox
         self._source = source
         self._memory = TreeMemory(sandbox.tree_bytes or most_of_this_machine())
+        self._leaving = Leaving()
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -95,6 +97,7 @@ class StreamWorkers:
         try:
             yield workers
         finally:
+            await workers._leaving.all_gone()
             await workers._memory.close()
 
     @contextlib.asynccontextmanager
@@ -106,7 +109,7 @@ class StreamWorkers:
         try:
             yield worker
         finally:
-            await worker.close()
+            await self._leaving.dismiss(worker)
 
     async def _start(self, data: Data, host: Host, functions: tuple[Function, ...]) -> Worker:
         box, source = self._sandbox, self._source

@@ -188,12 +188,19 @@ class Worker:
         finally:
             self._check_data()
 
-    async def close(self) -> None:
-        """End the process and all that it started; wait until it is gone. May be called twice."""
+    async def dismiss(self) -> None:
+        """Give up its calls and have the process killed, without waiting until it is gone."""
         self._answering.cancel()
         self._checkpoints.fail("it was closed")
-        await self._end()
+        self._child.unwatch()
+        self._child.kill()
+        self.ended_how = self.ended_how or "it was closed"
         await self._answering.close()
+
+    async def close(self) -> None:
+        """End the process and all that it started; wait until it is gone. May be called twice."""
+        await self.dismiss()
+        await self._end()
 
     # -- what comes from the worker ------------------------------------------------------------
 

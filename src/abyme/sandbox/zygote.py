@@ -37,6 +37,7 @@ class ForkedChild:
         self._ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._started: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._on_end: Callable[[], None] | None = None
+        self._killed = False
         self._interrupts = 0  # asked for and not yet sent
         self._settled = asyncio.Event()
         self._settled.set()
@@ -86,7 +87,9 @@ class ForkedChild:
 
     def kill(self) -> None:
         """See :class:`~abyme.sandbox.child.Child`."""
-        self._signal(signal.SIGKILL)
+        if not self._killed:
+            self._killed = True
+            self._signal(signal.SIGKILL)
 
     async def reap(self, seconds: float | None = None) -> int | None:
         """See :class:`~abyme.sandbox.child.Child`."""
@@ -267,3 +270,28 @@ class Zygote:
         """A process whose zygote is gone goes with it, by itself."""
         reason = f"the process that starts them is gone. {self._child.raw.text().strip()}"
         self._forked.pop(number).has_ended(_GONE, reason)
+
+
+class Spare:
+    """A worker forked before anybody needs it."""
+
+    def __init__(self, zygote: Zygote) -> None:
+        self.zygote = zygote
+        self._forking = asyncio.create_task(zygote.fork())
+
+    async def taken(self) -> tuple[ForkedChild, socket.socket]:
+        """It, for the one who asks, as :meth:`Zygote.fork` gives it; not to be closed then."""
+        try:
+            return await asyncio.shield(self._forking)
+        except asyncio.CancelledError:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """End it."""
+        self._forking.cancel()
+        await asyncio.wait((self._forking,))
+        if not self._forking.cancelled() and self._forking.exception() is None:
+            child, end = self._forking.result()
+            end.close()
+            await child.end()
