@@ -20,6 +20,24 @@ class Event(msgspec.Struct, frozen=True, tag_field="event", tag=True, omit_defau
     """Base of all events."""
 
 
+class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """On which terms a run goes on: of whom it asks, with which limits, where its code runs.
+
+    The fields are those of :class:`RunStarted`, which has them in one row with its own.
+    """
+
+    version: str
+    model: str
+    sub_model: str
+    base_url: str
+    limits: dict[str, Any]
+    tools: tuple[str, ...] = ()
+    python: str = ""
+    priced: bool = True
+    prices: dict[str, tuple[float, float]] = {}
+    sandbox: str = ""
+
+
 class RunStarted(Event, frozen=True):
     """A run was asked for: what, of whom, with which limits (fields of ``Limits`` by name)."""
 
@@ -38,10 +56,66 @@ class RunStarted(Event, frozen=True):
     """False where the price of a model is not known: the dollar limit then cannot bind."""
     sandbox: str = ""
     """Where code runs; ``process, unsafe-local`` where nothing holds it."""
+    prices: dict[str, tuple[float, float]] = {}
+    """By model: US dollars per million tokens in and out, where the caller named them."""
+    redacted: bool = False
+    """Texts are kept as hashes alone: nothing of the run can be done again."""
+
+    @property
+    def terms(self) -> Terms:
+        """What of it later events may replace."""
+        return Terms(**{name: getattr(self, name) for name in Terms.__struct_fields__})
+
+
+class RunResumed(Event, frozen=True, kw_only=True):
+    """A run that was killed, or had ended without its answer, goes on from where it was.
+
+    ``in_flight``: keys of the calls that had gone out and whose reply nobody has. They are asked
+    again, and what was reserved for them (``charged_tokens``, ``charged_cost`` in US dollars, None
+    where a price is not known) counts as spent: the endpoint may have billed it.
+    ``torn_bytes``: of a last line that was cut off. ``changed``: documents that are not what they
+    were, by index, and were accepted so; a ``DocumentLoaded`` for each follows.
+    """
+
+    terms: Terms
+    in_flight: tuple[str, ...] = ()
+    charged_tokens: int = 0
+    charged_cost: float | None = 0.0
+    torn_bytes: int = 0
+    changed: tuple[int, ...] = ()
+
+
+class RunForked(Event, frozen=True, kw_only=True):
+    """All lines before this one are those of the run ``parent``, up to the end of turn ``turn``.
+
+    From here on it is the run ``run``, which has spent nothing yet.
+    """
+
+    run: str
+    parent: str
+    turn: int
+    terms: Terms
+
+
+class QuestionAsked(Event, frozen=True, kw_only=True):
+    """A further question to the same data and REPL, in a conversation of its own.
+
+    The node's messages count from 0 again; its turns and cells go on counting. ``number`` is that
+    of the question in its session: 2 for the first that follows.
+    """
+
+    question: str
+    number: int
+    terms: Terms
 
 
 class DocumentLoaded(Event, frozen=True):
-    """A document's identity. ``path`` is empty for text that the caller handed over."""
+    """A document's identity; a later one of the same index takes its place.
+
+    ``path`` is absolute; of what was handed over (``owned``) it is relative to the run's folder.
+    ``bom``: bytes at its start that are no text. ``measures``: characters, lines and characters of
+    the longest line, where they are known.
+    """
 
     index: int
     name: str
@@ -51,6 +125,9 @@ class DocumentLoaded(Event, frozen=True):
     inode: int
     encoding: str
     errors: str
+    owned: bool = False
+    bom: int = 0
+    measures: tuple[int, int, int] | None = None
 
 
 class DataLoaded(Event, frozen=True):
@@ -79,16 +156,22 @@ class DataMeasured(Event, frozen=True):
 
 
 class NodeStarted(Event, frozen=True):
-    """A node of the recursion: the root is "0"."""
+    """A node of the recursion: the root is "0". ``seed``: of ``random`` in its REPL."""
 
     node: str
     parent: str
     depth: int
     question: str
+    seed: int = 0
 
 
 class MessageAdded(Event, frozen=True):
-    """The node's history grew by one message; histories only grow."""
+    """The node's history grew by one message.
+
+    Histories only grow, but where a run is resumed behind a limit: what it was told of that limit
+    is dropped. Then, and after a further question, an ``index`` comes again: it is the length of
+    the history from which this message goes on.
+    """
 
     node: str
     index: int
@@ -99,7 +182,7 @@ class MessageAdded(Event, frozen=True):
 class CallStarted(Event, frozen=True):
     """A model call was reserved and goes out. ``key`` is the call's identity.
 
-    Root calls: ``node/turn``. Calls from code: ``node/cell/request hash/k-th occurrence``.
+    One that was in flight when its run was killed is started again under the same key. Root calls: ``node/turn``. Calls from code: ``node/cell/request hash/k-th occurrence``.
     ``prompt`` is empty for root calls: their text is the node's messages so far.
     """
 
@@ -221,6 +304,8 @@ class CheckpointRefused(Event, frozen=True):
 class WorkerRestored(Event, frozen=True):
     """A fresh worker re-ran completed cells; ``lost`` are names that could not come back.
 
+    After a worker that died, and where a run is resumed or forked.
+
     ``differing``: cells whose output or ending was not the same the second time. ``saved``: cells
     that were not re-run, because a checkpoint had what they made.
     """
@@ -233,12 +318,17 @@ class WorkerRestored(Event, frozen=True):
 
 
 class CellStarted(Event, frozen=True):
-    """A cell is about to run; cells are numbered over the whole node, from 1."""
+    """A cell is about to run; cells are numbered over the whole node, from 1.
+
+    One that its run was killed in is started again under the same number. ``clock``: what the
+    cell's clock says when it begins, in seconds since 1970.
+    """
 
     node: str
     turn: int
     cell: int
     code: str
+    clock: float = 0.0
 
 
 class CellEnded(Event, frozen=True):
@@ -274,7 +364,7 @@ class LimitReached(Event, frozen=True):
 
 
 class RunEnded(Event, frozen=True):
-    """The last event of every run that was not killed."""
+    """The last event of every run that was not killed, until it is resumed or asked on."""
 
     answer: Answer
 
@@ -313,6 +403,9 @@ Emit = Callable[[Event], None]
 
 JOURNALLED = (
     RunStarted
+    | RunResumed
+    | RunForked
+    | QuestionAsked
     | DocumentLoaded
     | DataLoaded
     | DocumentHashed
