@@ -16,6 +16,7 @@ from abyme.context.load import load
 from abyme.errors import ConfigError, DataChanged, SandboxError
 from abyme.events import Checkpointed, RunStarted
 from abyme.journal.reader import read
+from abyme.sandbox.hello import hello
 from abyme.sandbox.memory import limit_files
 from abyme.sandbox.process import ProcessSandbox
 from abyme.sandbox.shared_text import SHARED_FROM
@@ -160,6 +161,64 @@ def test_a_lower_limit_of_the_users_own_is_kept(tmp_path: Path) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
     )
     assert lower.stdout == "42\n\n"
+
+
+CROWDED = """
+import asyncio, os, resource, sys
+sys.path.insert(0, {tests!r})
+from abyme.context.documents import Data
+from abyme.errors import SandboxError
+from abyme.sandbox.process import ProcessSandbox
+from support.repl import TestHost
+
+async def main():
+    box, data = ProcessSandbox(), Data("documents", ())
+    async with box.workers() as workers, workers.open(data, TestHost(), ()) as there:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+        for left in range(4):  # it takes a pair of sockets and a pipe
+            taken = []
+            try:
+                while True: taken.append(os.dup(0))
+            except OSError: pass
+            for _ in range(left): os.close(taken.pop())
+            try:
+                async with workers.open(data, TestHost(), ()): print("opened")
+            except SandboxError as error: print(error)
+            for descriptor in taken: os.close(descriptor)
+            print(len(os.listdir("/proc/self/fd")))
+        async with workers.open(data, TestHost(), ()) as another:
+            for repl in there, another: print((await repl.run(1, "6 * 7", 20)).output.strip())
+
+asyncio.run(main())
+"""
+
+
+def test_where_no_file_can_be_opened_no_worker_is_and_it_says_so() -> None:
+    code = CROWDED.format(tests=str(Path(__file__).parents[1]))
+    done = subprocess.run(
+        [sys.executable, "-W", "always::ResourceWarning", "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    reason = "cannot start a worker: Too many open files; raise `ulimit -n`"
+    lines = done.stdout.splitlines()
+    assert len(lines) == 10, done.stderr
+    assert lines == [reason, lines[1]] * 4 + ["42", "42"]
+    assert not done.stderr, "what was left open is said there"
+
+
+def test_what_keeps_a_worker_from_beginning_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def older(*given: Any, **named: Any) -> dict[str, Any]:
+        frame = hello(*given, **named)
+        del frame["packages"]
+        return frame
+
+    monkeypatch.setattr("abyme.sandbox.process.hello", older)
+    with pytest.raises(SandboxError, match="a worker cannot begin here: KeyError: 'packages'"):
+        run_cell(tmp_path, "1")
 
 
 @pytest.mark.parametrize("wrong", [-5, 0, 1 << 20, True, "4 GB", float("nan")])

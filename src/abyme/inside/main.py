@@ -64,12 +64,11 @@ def serve(
     tell_memory(channel)
     try:
         worker = Worker(reception.next(), channel, calls, interrupts, inherited)
-    except CannotLock as error:
-        channel.send({"t": "refused", "reason": str(error)})
-        return
     except Exception as error:  # its own streams go nowhere yet
         said = f"a worker cannot begin here: {type(error).__name__}: {error}"
-        channel.send({"t": "refused", "reason": said[:1_000]})
+        reason = str(error) if isinstance(error, CannotLock) else said[:1_000]
+        channel.send({"t": "refused", "reason": reason})
+        reception.next()  # until it is killed: its end could be seen before the frame is read
         return
 
     def handle(frame: Frame) -> bool:
