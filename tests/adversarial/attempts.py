@@ -114,6 +114,7 @@ READING = _attempts(
         "harm(raw('open_by_handle_at', at, handle, 0) >= 0)",
         "capabilities",
     ),
+    ("where a link leads", "seccomp", "harm(os.readlink(W.home + '/link'))"),
     ("an extended attribute", "seccomp", "harm(os.getxattr(W.victim, 'user.note'))"),
     (
         "a module from the user's home",

@@ -33,6 +33,7 @@ def world(folder: Path) -> Iterator[SimpleNamespace]:
         each.mkdir(parents=True)
     for path in (home / ".ssh" / "id", other / "data", other / "journal.jsonl", data / ".env"):
         path.write_text("secret")
+    (home / "link").symlink_to("secret")
     (home / "secret_module.py").write_text("KEY = 'secret'\n")
     with contextlib.closing(sqlite3.connect(home / "some.db")) as base:
         base.execute("create table t (a)")
