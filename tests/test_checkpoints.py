@@ -194,6 +194,28 @@ def test_where_the_rest_cannot_be_run_again_the_checkpoint_is_kept(
     assert restored == [WorkerRestored("0", (), ("late", "os", "p", "pathlib"), (), (1,))]
 
 
+def test_one_in_which_no_cell_ever_ends_is_forgotten(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It can be loaded, and whatever is run then ends the worker."""
+
+    def no_more(request: Any) -> str:
+        reply = once(runs, 1, KILL)(request)
+        monkeypatch.setattr("abyme.checkpoints.Checkpoints.thinking", lambda *_: None)
+        return reply
+
+    at_run = "import builtins; builtins.compile = lambda *a, **k: __import__('os')._exit(5)"
+    deadly = f"(exec, ({at_run!r},))"
+    cells = [cell(code) for code in ("a = 1\n" + ODD.format(deadly), "b = 2", "c = 3", "FINAL(a)")]
+    answer = ask(runs, [cells[0], no_more, *cells[1:]], sandbox=PATIENT)
+    assert answer.value == 1
+    events = events_of(runs, answer)
+    ended = [event.result.ended for event in of_kind(events, CellEnded)]
+    assert ended == ["done", "died", "died", "died", "done"]
+    restored = [(event.saved, event.cells) for event in of_kind(events, WorkerRestored)]
+    assert restored == [((1,), ()), ((1,), ()), ((), (1,))]
+
+
 def test_the_newest_is_kept_and_none_of_a_run_that_has_its_answer(runs: Path) -> None:
     def kept() -> int:
         blobs = [path.read_bytes() for path in runs.glob("*/checkpoints/*/*")]

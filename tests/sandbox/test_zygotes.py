@@ -11,6 +11,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +200,29 @@ def test_a_worker_whose_zygote_does_not_answer_can_be_closed(
     in_one_loop(work)
 
 
+def test_a_worker_can_be_closed_where_its_zygote_and_that_ones_own_are_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work() -> None:
+        async with AsyncExitStack() as leaving:
+            repl = await leaving.enter_async_context(opened(large(tmp_path)))
+            await value(repl, "len(context)")
+            holder = _parent(repl.pid)
+            pids = (repl.pid, holder, _parent(holder))
+            monkeypatch.setattr(zygote_module, "_ANSWER_SECONDS", 0.2)
+            monkeypatch.setattr(zygote_module, "_CLOSE_SECONDS", 0.2)
+            for pid in pids[1:]:
+                os.kill(pid, signal.SIGSTOP)
+            try:
+                async with asyncio.timeout(20):
+                    await leaving.aclose()
+            finally:
+                os.kill(holder, signal.SIGCONT)  # as it is, it cannot end itself
+        await _until(lambda: all(_is_gone(pid) for pid in pids))
+
+    in_one_loop(work)
+
+
 def test_what_unconfined_code_started_ends_with_its_worker(tmp_path: Path) -> None:
     started = "import subprocess\nsubprocess.Popen(['sleep', '1000'], start_new_session=True).pid"
     box = ProcessSandbox(unsafe_local=True)
@@ -211,6 +235,41 @@ def test_what_unconfined_code_started_ends_with_its_worker(tmp_path: Path) -> No
             await _until(lambda: _is_gone(pid))
 
     in_one_loop(work)
+
+
+FOREIGN = """
+import asyncio, ctypes, sys
+sys.path.insert(0, {tests!r})
+from abyme.context.documents import Data
+from abyme.sandbox.process import ProcessSandbox
+from support.repl import TestHost
+
+async def main():
+    box, data = ProcessSandbox(unsafe_local=True, grace_seconds=0.1), Data("documents", ())
+    async with box.workers() as workers:
+        async with workers.open(data, TestHost(), ()) as repl:
+            become = "import os, time; os.setresuid(65534, 65534, 65534)\\nos.getppid()"
+            before = (await repl.run(1, become, 20)).output
+            ended = (await repl.run(2, "time.sleep(0.6); os._exit(0)", 0.1)).ended
+        async with workers.open(data, TestHost(), ()) as repl:
+            after = (await repl.run(1, "import os; os.getppid()", 20)).output
+    print(ended, before == after, before.strip().isdigit())
+
+assert ctypes.CDLL(None).prctl(24, 5, 0, 0, 0) == 0  # what it starts never has CAP_KILL
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_worker_that_is_another_users_by_now_does_not_end_its_zygote(tmp_path: Path) -> None:
+    """Neither its deadline's interrupt nor the signal to kill it may be sent to it."""
+    done = subprocess.run(
+        [sys.executable, "-c", FOREIGN.format(tests=str(TESTS))],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout == "died True True\n", done.stderr
 
 
 # -- whatever dies ---------------------------------------------------------------------------------
