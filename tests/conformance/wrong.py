@@ -39,8 +39,13 @@ class RightRepl:
     def alive(self) -> bool:
         return self.repl.alive
 
-    async def run(self, cell: int, code: str, seconds: float) -> CellResult:
-        return self.after(await self.repl.run(cell, self.before(code), seconds))
+    async def run(
+        self, cell: int, code: str, seconds: float, clock: float | None = None
+    ) -> CellResult:
+        return self.after(await self.repl.run(cell, self.before(code), seconds, clock))
+
+    async def bind(self, names: dict[str, Any]) -> None:
+        await self.repl.bind(names)
 
     async def look(self, name: str) -> Finish | None:
         return await self.repl.look(name)
@@ -94,7 +99,12 @@ class Wrong:
 
     @contextlib.asynccontextmanager
     async def open(
-        self, workers: Workers, data: Data, host: Host, functions: tuple[Function, ...]
+        self,
+        workers: Workers,
+        data: Data,
+        host: Host,
+        functions: tuple[Function, ...],
+        seed: int = 0,
     ) -> AsyncIterator[Repl]:
         async with workers.open(data, self.host(host), functions) as repl:
             yield self.repl(repl)
@@ -106,9 +116,9 @@ class _Workers:
         self._workers = workers
 
     def open(
-        self, data: Data, host: Host, functions: tuple[Function, ...]
+        self, data: Data, host: Host, functions: tuple[Function, ...], seed: int = 0
     ) -> contextlib.AbstractAsyncContextManager[Repl]:
-        return self._wrong.open(self._workers, data, host, functions)
+        return self._wrong.open(self._workers, data, host, functions, seed)
 
 
 # -- the namespace -------------------------------------------------------------------------------
@@ -119,14 +129,21 @@ class ForgetsState(Wrong):
 
     @contextlib.asynccontextmanager
     async def open(
-        self, workers: Workers, data: Data, host: Host, functions: tuple[Function, ...]
+        self,
+        workers: Workers,
+        data: Data,
+        host: Host,
+        functions: tuple[Function, ...],
+        seed: int = 0,
     ) -> AsyncIterator[Repl]:
         class Fresh(RightRepl):
-            async def run(self, cell: int, code: str, seconds: float) -> CellResult:
-                async with workers.open(data, host, functions) as repl:
-                    return await repl.run(cell, code, seconds)
+            async def run(
+                self, cell: int, code: str, seconds: float, clock: float | None = None
+            ) -> CellResult:
+                async with workers.open(data, host, functions, seed) as repl:
+                    return await repl.run(cell, code, seconds, clock)
 
-        async with workers.open(data, host, functions) as repl:
+        async with workers.open(data, host, functions, seed) as repl:
             yield Fresh(repl)
 
 
@@ -364,16 +381,20 @@ class NoDeadline(Wrong):
     """Lets cells run as long as they like."""
 
     class repl(RightRepl):  # noqa: N801
-        async def run(self, cell: int, code: str, seconds: float) -> CellResult:
-            return await self.repl.run(cell, code, 1e6)
+        async def run(
+            self, cell: int, code: str, seconds: float, clock: float | None = None
+        ) -> CellResult:
+            return await self.repl.run(cell, code, 1e6, clock)
 
 
 class ClockNeverStops(Wrong):
     """Counts the time of calls too."""
 
     class repl(RightRepl):  # noqa: N801
-        async def run(self, cell: int, code: str, seconds: float) -> CellResult:
-            running = asyncio.ensure_future(self.repl.run(cell, code, seconds))
+        async def run(
+            self, cell: int, code: str, seconds: float, clock: float | None = None
+        ) -> CellResult:
+            running = asyncio.ensure_future(self.repl.run(cell, code, seconds, clock))
             done, _ = await asyncio.wait((running,), timeout=seconds)
             if done:
                 return running.result()
@@ -385,8 +406,10 @@ class CannotBeCancelled(Wrong):
     """Waits for the cell whatever happens."""
 
     class repl(RightRepl):  # noqa: N801
-        async def run(self, cell: int, code: str, seconds: float) -> CellResult:
-            running = asyncio.ensure_future(self.repl.run(cell, code, seconds))
+        async def run(
+            self, cell: int, code: str, seconds: float, clock: float | None = None
+        ) -> CellResult:
+            running = asyncio.ensure_future(self.repl.run(cell, code, seconds, clock))
             while not running.done():
                 with contextlib.suppress(asyncio.CancelledError):
                     await asyncio.wait((running,), timeout=8)
@@ -400,7 +423,9 @@ class Hangs(Wrong):
     """Blocks the event loop of its host when a cell is run."""
 
     class repl(RightRepl):  # noqa: N801
-        async def run(self, cell: int, code: str, seconds: float) -> CellResult:
+        async def run(
+            self, cell: int, code: str, seconds: float, clock: float | None = None
+        ) -> CellResult:
             time.sleep(5)
             return CellResult("done")
 
@@ -409,7 +434,9 @@ class WaitsForEver(Wrong):
     """Never answers."""
 
     class repl(RightRepl):  # noqa: N801
-        async def run(self, cell: int, code: str, seconds: float) -> CellResult:
+        async def run(
+            self, cell: int, code: str, seconds: float, clock: float | None = None
+        ) -> CellResult:
             await asyncio.Event().wait()
             return CellResult("done")
 
@@ -516,12 +543,17 @@ class DecodesAsItLikes(Wrong):
 
     @contextlib.asynccontextmanager
     async def open(
-        self, workers: Workers, data: Data, host: Host, functions: tuple[Function, ...]
+        self,
+        workers: Workers,
+        data: Data,
+        host: Host,
+        functions: tuple[Function, ...],
+        seed: int = 0,
     ) -> AsyncIterator[Repl]:
         documents = tuple(
             replace(each, encoding="utf-8", errors="replace", bom=0) for each in data.documents
         )
-        async with workers.open(replace(data, documents=documents), host, functions) as repl:
+        async with workers.open(replace(data, documents=documents), host, functions, seed) as repl:
             yield repl
 
 
@@ -530,10 +562,15 @@ class LosesADocument(Wrong):
 
     @contextlib.asynccontextmanager
     async def open(
-        self, workers: Workers, data: Data, host: Host, functions: tuple[Function, ...]
+        self,
+        workers: Workers,
+        data: Data,
+        host: Host,
+        functions: tuple[Function, ...],
+        seed: int = 0,
     ) -> AsyncIterator[Repl]:
         fewer = replace(data, documents=data.documents[:100])
-        async with workers.open(fewer, host, functions) as repl:
+        async with workers.open(fewer, host, functions, seed) as repl:
             yield repl
 
 
@@ -556,7 +593,7 @@ class KeepsAWorker(Wrong):
             class Keeping:
                 @contextlib.asynccontextmanager
                 async def open(
-                    self, data: Data, host: Host, functions: tuple[Function, ...]
+                    self, data: Data, host: Host, functions: tuple[Function, ...], seed: int = 0
                 ) -> AsyncIterator[Repl]:
                     if not kept:
                         opened = workers.open(data, box.host(host), functions)
@@ -589,7 +626,12 @@ class LeavesItsWorker(Wrong):
 
     @contextlib.asynccontextmanager
     async def open(
-        self, workers: Workers, data: Data, host: Host, functions: tuple[Function, ...]
+        self,
+        workers: Workers,
+        data: Data,
+        host: Host,
+        functions: tuple[Function, ...],
+        seed: int = 0,
     ) -> AsyncIterator[Repl]:
         opened = workers.open(data, self.host(host), functions)
         self.left.append(opened)
@@ -634,8 +676,13 @@ class DoesNothing:
     async def open(self, data: Data, host: Host, functions: Any) -> AsyncIterator[Repl]:
         yield self
 
-    async def run(self, cell: int, code: str, seconds: float) -> CellResult:
+    async def run(
+        self, cell: int, code: str, seconds: float, clock: float | None = None
+    ) -> CellResult:
         return CellResult("done")
+
+    async def bind(self, names: dict[str, Any]) -> None:
+        """It does nothing."""
 
     async def look(self, name: str) -> Finish | None:
         return None

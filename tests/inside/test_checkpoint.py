@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from abyme.inside.bound import Bound
 from abyme.inside.checkpoint import NotWhole, dump, load
 from abyme.inside.documents import Documents, Store
 from abyme.inside.namespace import Namespace
@@ -181,6 +182,7 @@ class Session:
         self.namespace.protected = {"llm_query": lambda prompt: prompt.upper()}
         if self.store.kind == "documents":
             self.namespace.protected["context"] = self.store.context()
+        self.bound = Bound(self.namespace)
         self.namespace.restore()
         self.run(*cells)
 
@@ -189,12 +191,16 @@ class Session:
             self._ran += 1
             self.namespace.run(code, f"<cell {self._ran}>")
 
+    @property
+    def references(self) -> References:
+        return References(self.namespace, self.store, self.bound)
+
     def again(self, limit: int = 10_000_000) -> Session:
         """A fresh one, made of a checkpoint of this one."""
-        data = dump(References(self.namespace, self.store), limit)
+        data = dump(self.references, limit)
         fresh = Session(store=self.store)
         fresh._ran = self._ran
-        load(data, References(fresh.namespace, fresh.store))
+        load(data, fresh.references)
         return fresh
 
     def close(self) -> None:
@@ -251,9 +257,9 @@ def test_what_there_is_no_checkpoint_of(made: str, reason: str) -> None:
 
 def test_tracebacks_show_the_lines_of_cells_that_did_not_run_again() -> None:
     session = Session("def f():\n    return 1 / 0  # here")
-    data = dump(References(session.namespace, session.store))
+    data = dump(session.references)
     linecache.cache.pop("<cell 1>")
-    load(data, References(Session().namespace, session.store))
+    load(data, Session(store=session.store).references)
     assert linecache.getline("<cell 1>", 2) == "    return 1 / 0  # here\n"
 
 
@@ -278,7 +284,7 @@ def test_the_data_is_named_and_not_copied() -> None:
 def test_a_text_that_cells_named_is_there_again_although_later_ones_do_not_name_it() -> None:
     store = _store("text", {"a": b"the text"})
     session = Session(store=store)
-    References(session.namespace, store).load_context()
+    session.references.load_context()
     session.run(
         "def size(): return len(context)\npart = context\nm = __import__('re').search('t', part)"
     )
@@ -303,17 +309,17 @@ def test_arrays_and_frames() -> None:
 
 def test_another_python_reads_none_of_it() -> None:
     session = Session("x = 1")
-    data = dump(References(session.namespace, session.store))
+    data = dump(session.references)
     with pytest.raises(NotWhole, match="another Python"):
-        load(data.replace(b"cpython", b"pypython", 1), References(session.namespace, session.store))
+        load(data.replace(b"cpython", b"pypython", 1), session.references)
 
 
 @pytest.mark.parametrize("cut", [60, 200, -1])
 def test_what_is_cut_off_is_refused(cut: int) -> None:
     session = Session("x = list(range(1000))")
-    data = dump(References(session.namespace, session.store))
+    data = dump(session.references)
     with pytest.raises(NotWhole):
-        load(data[:cut], References(Session().namespace, session.store))
+        load(data[:cut], Session(store=session.store).references)
 
 
 def test_an_interrupt_gives_it_up_at_any_object() -> None:

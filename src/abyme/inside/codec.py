@@ -133,6 +133,16 @@ _write = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", 
 _read = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite).decode
 
 
+def write_value(value: Any) -> str:
+    """A plain value as JSON. Raises ``TypeError``, ``ValueError`` or ``RecursionError``."""
+    return _write(value)
+
+
+def read_value(text: str) -> Any:
+    """The value of a text that :func:`write_value` has made."""
+    return _read(text)
+
+
 def _too_deep(frame: Frame) -> bool:
     level: list[Any] = [frame]
     for _ in range(MAX_DEPTH):

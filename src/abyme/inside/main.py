@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .answer import Finishing, as_finish, is_plain
 from .arrivals import MOUNTED, arrivals
+from .bound import Bound
 from .calls import Calls
 from .channel import Channel, end_group
 from .codec import Frame, FrameError
@@ -26,6 +27,7 @@ from .results import NO_DESCRIPTORS
 from .saving import FRAMES as SAVING
 from .saving import GIVEN_UP, Saving
 from .search import Finder
+from .seeding import seed_random
 from .usage import Usage, tell_memory
 
 if TYPE_CHECKING:
@@ -148,6 +150,7 @@ class Worker:
         self._namespace.protected = self._functions(hello, calls)
         if self._kind == "documents":
             self._namespace.protected["context"] = self._store.context()
+        self._bound = Bound(self._namespace)
         self._namespace.restore()
         if self._store.may_be_lazy:
             # No other worker's `re` and allocator are touched.
@@ -157,6 +160,7 @@ class Worker:
             wrap_re()
             reuse_freed_memory()
         self._make_importable(hello["packages"])
+        seed_random(hello["seed"])
         self._usage = Usage()
         self._reserve = Reserve()
         self.layers = self._held(hello, inherited)
@@ -198,7 +202,15 @@ class Worker:
             return {"t": "looked", "id": frame["id"], "finish": self._look(frame)}
         if frame["t"] in SAVING:
             return self.saving.serve(frame)
-        return {"t": "done", **self._run(frame["cell"], frame["code"])}
+        if frame["t"] == "bind":
+            return self._bound.serve(frame)
+        cell, code = frame["cell"], frame["code"]
+        if (clock := frame.get("clock")) is None:
+            return {"t": "done", **self._run(cell, code)}
+        from .wallclock import beginning_at
+
+        with beginning_at(clock):
+            return {"t": "done", **self._run(cell, code)}
 
     def _run(self, cell: int, code: str) -> Frame:
         self._cell = cell
@@ -236,7 +248,7 @@ class Worker:
     def _references(self) -> References:
         from .references import References
 
-        return References(self._namespace, self._store)
+        return References(self._namespace, self._store, self._bound)
 
     def _overwritten(self) -> list[str]:
         names = [f"`{name}`" for name in self._namespace.restore()]

@@ -6,6 +6,7 @@ import importlib
 import sys
 from typing import Any
 
+from .bound import Bound
 from .documents import Documents, Store
 from .namespace import Namespace
 from .text import LazyText
@@ -16,8 +17,9 @@ Reference = tuple[Any, ...]
 class References:
     """The namespace, the data and the calls of one worker, by names that another worker knows."""
 
-    def __init__(self, namespace: Namespace, store: Store) -> None:
+    def __init__(self, namespace: Namespace, store: Store, bound: Bound) -> None:
         self.namespace = namespace
+        self.bound = bound
         self._store = store
 
     def by_identity(self) -> dict[int, Reference]:
@@ -35,7 +37,9 @@ class References:
         if isinstance(context, Documents):
             found |= {id(text): ("text", index) for index, text in context.loaded()}
         for name, value in self.namespace.protected.items():
-            found[id(value)] = ("name", name)
+            if name not in self.bound:
+                found[id(value)] = ("name", name)
+        found |= self.bound.references()
         found[id(self.namespace.names)] = ("names",)
         found[id(main)] = ("main",)
         found[id(self)] = ("references",)
@@ -59,6 +63,8 @@ class References:
             case ("loop",):
                 self.namespace.prepare_asyncio()
                 return self.namespace.loop
+            case ("bound", name, known, path):
+                return self.bound.find(name, known, path)
             case ("text", index):
                 return self.namespace.protected["context"][index]
         raise LookupError(f"no reference: {reference!r:.100}")

@@ -102,6 +102,8 @@ class Saving:
         references = self._references()
         if reason := obstacle(references.namespace, self._pending()):
             raise NotWhole(reason)
+        if name := references.bound.changed():
+            raise NotWhole(f"a cell changed {name}, which is bound anew")
         self._data = dump(references)
         if self._pending():
             raise NotWhole("a call was made while it was written")

@@ -56,12 +56,29 @@ class Repl(Protocol):
     def alive(self) -> bool:
         """False once the worker is gone; every later ``run`` would return ``died``."""
 
-    async def run(self, cell: int, code: str, seconds: float) -> CellResult:
+    async def run(
+        self, cell: int, code: str, seconds: float, clock: float | None = None
+    ) -> CellResult:
         """Run one cell. Never raises for what the code does: the result says how it ended.
 
         ``seconds`` of computing are allowed; the clock stops while host calls are in flight. Then
         the cell is interrupted, and after a grace the worker is killed (``died``). Cancelling
         this coroutine does the same at once.
+
+        ``clock``: for a cell that is run again, when it first began, in seconds since 1970. What
+        tells the time of day (``time.time``, ``datetime.now``, ``date.today`` and their like)
+        tells it from there, at normal speed. None: the true time. Monotonic clocks are as they are.
+        """
+
+    async def bind(self, names: dict[str, Any]) -> None:
+        """Make plain JSON values variables of the REPL, protected like ``context``.
+
+        Never while a cell runs. They are no cell's variables and in no checkpoint: a fresh REPL is
+        told them anew, before :meth:`restore`. A name that is bound already gets the new value.
+
+        Raises ``ValueError`` for what is no name or no plain value and for over 64 million
+        characters of JSON, :class:`~abyme.errors.SandboxError` where the worker ended, has this
+        name already (``context``, a call) or has not enough memory.
         """
 
     async def look(self, name: str) -> Finish | None:
@@ -86,9 +103,9 @@ class Workers(Protocol):
     """The workers of one run."""
 
     def open(
-        self, data: Data, host: Host, functions: tuple[Function, ...]
+        self, data: Data, host: Host, functions: tuple[Function, ...], seed: int = 0
     ) -> AbstractAsyncContextManager[Repl]:
-        """A fresh worker, which no other node has used.
+        """A fresh worker, which no other node has used; ``seed`` is that of its ``random``.
 
         Leaving kills it and all that it started, and gives up its calls; at the latest when the
         workers of the run are left, nothing of it is there any more.

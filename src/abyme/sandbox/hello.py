@@ -19,6 +19,7 @@ def hello(
     memory_bytes: int,
     packages: Mapping[str, Sequence[str]],
     layers: Sequence[str],
+    seed: int,
 ) -> Frame:
     """The frame; the settings are those of :class:`~abyme.sandbox.process.ProcessSandbox`."""
     return {
@@ -44,4 +45,5 @@ def hello(
         "memory_bytes": memory_bytes,
         "packages": packages,
         "layers": layers,
+        "seed": seed,
     }

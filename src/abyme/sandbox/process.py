@@ -81,12 +81,12 @@ class ProcessWorkers:
 
     @contextlib.asynccontextmanager
     async def open(
-        self, data: Data, host: Host, functions: tuple[Function, ...]
+        self, data: Data, host: Host, functions: tuple[Function, ...], seed: int = 0
     ) -> AsyncIterator[Repl]:
         """See :class:`abyme.sandbox.base.Workers`."""
 
         async def start(zygote: Zygote) -> Worker:
-            return await self._start(zygote, data, host, functions)
+            return await self._start(zygote, data, host, functions, seed)
 
         worker = await start(await zygotes.zygote())
         repl: Worker | SharingRepl = worker
@@ -107,7 +107,12 @@ class ProcessWorkers:
         await self._memory.close()
 
     async def _start(
-        self, zygote: Zygote, data: Data, host: Host, functions: tuple[Function, ...]
+        self,
+        zygote: Zygote,
+        data: Data,
+        host: Host,
+        functions: tuple[Function, ...],
+        seed: int,
     ) -> Worker:
         child, end = await self._fork(zygote)
         box = self._sandbox
@@ -120,6 +125,7 @@ class ProcessWorkers:
             memory_bytes=box.memory_bytes,
             packages=zygotes.importable_packages(),
             layers=box.asked_layers(),
+            seed=seed,
         )
         worker = Worker(child, end, first, data, host, box.grace_seconds, self._memory)
         try:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from abyme.context.documents import Data, Document
 from abyme.errors import SandboxError
@@ -95,6 +96,7 @@ class SharingRepl:
         self._start = start
         self._shared = shared
         self._begun = False
+        self._bound: dict[str, Any] = {}
 
     @property
     def pid(self) -> int:
@@ -111,12 +113,20 @@ class SharingRepl:
         """See :class:`~abyme.sandbox.base.Repl`."""
         return self._worker.alive
 
-    async def run(self, cell: int, code: str, seconds: float) -> CellResult:
+    async def run(
+        self, cell: int, code: str, seconds: float, clock: float | None = None
+    ) -> CellResult:
         """See :class:`~abyme.sandbox.base.Repl`."""
         if not self._begun and self.alive and "context" in code:
             await self._share()
         self._begun = True
-        return await self._worker.run(cell, code, seconds)
+        return await self._worker.run(cell, code, seconds, clock)
+
+    async def bind(self, names: dict[str, Any]) -> None:
+        """See :class:`~abyme.sandbox.base.Repl`."""
+        await self._worker.bind(names)
+        if not self._begun:
+            self._bound |= names
 
     async def look(self, name: str) -> Finish | None:
         """See :class:`~abyme.sandbox.base.Repl`."""
@@ -150,9 +160,20 @@ class SharingRepl:
             zygote = await self._shared()
             if zygote is None:
                 return
-            worker = await self._start(zygote)
+            worker = await self._started(zygote)
         except SandboxError:
             return
         worker.reads((0,))  # as if it had been handed the document: it is checked after each cell
         unused, self._worker = self._worker, worker
         await unused.close()
+
+    async def _started(self, zygote: Zygote) -> Worker:
+        """A worker that knows what the one in whose place it comes was told."""
+        worker = await self._start(zygote)
+        try:
+            if self._bound:
+                await worker.bind(self._bound)
+        except BaseException:
+            await worker.close()
+            raise
+        return worker

@@ -102,16 +102,18 @@ class StreamWorkers:
 
     @contextlib.asynccontextmanager
     async def open(
-        self, data: Data, host: Host, functions: tuple[Function, ...]
+        self, data: Data, host: Host, functions: tuple[Function, ...], seed: int = 0
     ) -> AsyncIterator[Repl]:
         """See :class:`abyme.sandbox.base.Workers`."""
-        worker = await self._start(data, host, functions)
+        worker = await self._start(data, host, functions, seed)
         try:
             yield worker
         finally:
             await self._leaving.dismiss(worker)
 
-    async def _start(self, data: Data, host: Host, functions: tuple[Function, ...]) -> Worker:
+    async def _start(
+        self, data: Data, host: Host, functions: tuple[Function, ...], seed: int
+    ) -> Worker:
         box, source = self._sandbox, self._source
         mounts = _mounts(data) if box.data == "mount" else {}
         for index in mounts:
@@ -126,6 +128,7 @@ class StreamWorkers:
             packages=source.packages,
             # Where nothing else holds the code, none of them can be left out.
             layers=(box.layers or (MEMORY,)) if source.boundary else LAYERS,
+            seed=seed,
         )
         first |= {"data": box.data, "boundary": source.boundary}
         for index, mount in mounts.items():

@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -17,6 +18,7 @@ from abyme.inside.hits import cut_end
 from abyme.sandbox.accounts import Footprint, Rollup
 from abyme.sandbox.answering import Answering
 from abyme.sandbox.base import Host
+from abyme.sandbox.binding import Binding
 from abyme.sandbox.channel import HUNG_UP, Channel
 from abyme.sandbox.checkpoints import Checkpoints
 from abyme.sandbox.child import CLOSED, Child, describe_exit
@@ -83,6 +85,7 @@ class Worker:
         self._pulling = Pulling(data.documents, self._channel, self._die_of)
         self._channel.accept_descriptors(1)
         self._checkpoints = Checkpoints(self._channel.send, self._on_end, grace_seconds)
+        self._binding = Binding(self._channel.send, self._on_end)
         if before:
             self._channel.send_bytes(before)
         try:
@@ -125,7 +128,9 @@ class Worker:
                 f"the worker did not start: {self.ended_how}. {last}".rstrip()
             ) from None
 
-    async def run(self, cell: int, code: str, seconds: float) -> CellResult:
+    async def run(
+        self, cell: int, code: str, seconds: float, clock: float | None = None
+    ) -> CellResult:
         """See :class:`~abyme.sandbox.base.Repl`.
 
         Raises :class:`DataError` or :class:`JournalError` where a call of the cell, or the data
@@ -137,9 +142,10 @@ class Worker:
         self._streamed = 0
         self._child.raw.forget()
         self._done = self._loop.create_future()
-        started, clock = self._loop.time(), CellClock(seconds, self._deadline)
-        self._answering.cell_begins(cell, clock)
-        self._channel.send({"t": "run", "cell": cell, "code": code})
+        started, left = self._loop.time(), CellClock(seconds, self._deadline)
+        self._answering.cell_begins(cell, left)
+        frame: Frame = {"t": "run", "cell": cell, "code": code}
+        self._channel.send(frame if clock is None else {**frame, "clock": clock})
         if self._memory is not None:
             self._memory.cell_begins()
         if not self.alive:
@@ -157,11 +163,15 @@ class Worker:
         finally:
             if self._memory is not None:
                 self._memory.cell_ended()
-            clock.stop()
+            left.stop()
             if self._grace_timer is not None:
                 self._grace_timer.cancel()
         self._check_data()
         return result
+
+    async def bind(self, names: dict[str, Any]) -> None:
+        """See :class:`~abyme.sandbox.base.Repl`."""
+        await self._binding.bind(names)
 
     async def look(self, name: str) -> Finish | None:
         """See :class:`~abyme.sandbox.base.Repl`. None too where the worker is busy or gone."""
@@ -192,6 +202,7 @@ class Worker:
         """Give up its calls and have the process killed, without waiting until it is gone."""
         self._answering.cancel()
         self._checkpoints.fail("it was closed")
+        self._binding.fail("it was closed")
         self._child.unwatch()
         self._child.kill()
         self.ended_how = self.ended_how or "it was closed"
@@ -232,6 +243,8 @@ class Worker:
                     pass
                 case "checkpoint" | "piece" | "restored":
                     self._checkpoints.on_frame(frame)
+                case "bound":
+                    self._binding.on_frame(frame)
                 case other:
                     raise FrameError(f"unknown type {other[:40]!r}")
         except (FrameError, ValueError) as error:  # msgspec's own are ValueErrors
@@ -308,6 +321,7 @@ class Worker:
                 future.set_exception(SandboxError(f"the worker ended: {reason}"))
                 future.exception()  # nobody may be waiting for it
         self._checkpoints.fail(reason)
+        self._binding.fail(reason)
 
     async def _end(self) -> None:
         """Kill, reap, close every descriptor; say how it ended where it went by itself."""
