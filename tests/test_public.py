@@ -24,6 +24,7 @@ def test_the_public_names() -> None:
         "Preview",
         "Progress",
         "Quote",
+        "Session",
         "Stream",
         "Usage",
         "__version__",
@@ -35,7 +36,7 @@ def test_the_public_names() -> None:
 def test_the_signature_of_rlm() -> None:
     assert list(inspect.signature(RLM).parameters) == [
         "model", "sub_model", "base_url", "api_key", "limits", "price", "sub_price", "tools",
-        "runs", "sandbox", "harden_host",
+        "runs", "sandbox", "redact", "durable", "harden_host",
     ]  # fmt: skip
     assert list(inspect.signature(RLM.completion).parameters) == [
         "self", "question", "context", "progress",
@@ -49,7 +50,7 @@ def test_the_fields_of_limits_and_answer() -> None:
     )  # fmt: skip
     assert Answer.__struct_fields__ == (
         "text", "value", "status", "reason", "quotes", "usage", "cost", "seconds", "turns",
-        "peak_bytes", "cpu_seconds", "run", "layers",
+        "peak_bytes", "cpu_seconds", "run", "layers", "head",
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from abyme import Limits
 from abyme.events import CallStarted, HostCalled, WorkerEnded, WorkerRestored
-from abyme.repl import assigned_names
+from abyme.node_worker import assigned_names
 from abyme.sandbox.process import ProcessSandbox
 from support.runs import ask, cell, events_of, of_kind, told
 

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     )
     from abyme.preview import Preview
     from abyme.progress import Progress
-    from abyme.rlm import RLM, Stream
+    from abyme.rlm import RLM
+    from abyme.session import Session
+    from abyme.streaming import Stream
     from abyme.types import Answer, Quote, Usage
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "Preview",
     "Progress",
     "Quote",
+    "Session",
     "Stream",
     "Usage",
     "__version__",
@@ -54,7 +57,9 @@ _ROOMS = {
     ),
     "abyme.preview": ("Preview",),
     "abyme.progress": ("Progress",),
-    "abyme.rlm": ("RLM", "Stream"),
+    "abyme.rlm": ("RLM",),
+    "abyme.session": ("Session",),
+    "abyme.streaming": ("Stream",),
     "abyme.types": ("Answer", "Quote", "Usage"),
 }
 _WHERE = {name: room for room, names in _ROOMS.items() for name in names}

@@ -10,11 +10,10 @@ import asyncio
 import contextlib
 import time
 
-import msgspec
-
 from abyme.errors import JournalError, SandboxError
 from abyme.events import Checkpointed, CheckpointRefused, Emit
 from abyme.journal.blobs import Blobs
+from abyme.journal.tape import Saved
 from abyme.sandbox.base import NoCheckpoint, Repl
 from abyme.threads import in_thread
 
@@ -26,17 +25,10 @@ MOST_SECONDS = 20.0
 """How long it may take."""
 
 
-class Saved(msgspec.Struct, frozen=True):
-    """A checkpoint that is kept: what all cells up to ``cell`` made, in the blob ``blob``."""
-
-    cell: int
-    blob: str
-
-
 class Checkpoints:
     """The checkpoints of node ``node``; of them, the newest is kept."""
 
-    def __init__(self, node: str, blobs: Blobs, emit: Emit) -> None:
+    def __init__(self, node: str, blobs: Blobs, emit: Emit, newest: Saved | None = None) -> None:
         self._node = node
         self._blobs = blobs
         self._emit = emit
@@ -44,7 +36,7 @@ class Checkpoints:
         self._due = DUE_SECONDS
         self._taking: asyncio.Task[bytearray | None] | None = None
         self._keeping: asyncio.Task[None] | None = None
-        self.newest: Saved | None = None
+        self.newest = newest
 
     def ran(self, cpu_seconds: float) -> None:
         """A cell used this much CPU time."""

@@ -16,7 +16,8 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from abyme.events import Event
+import msgspec
+
 from abyme.models.base import Model
 from abyme.models.estimator import TokenEstimator
 from abyme.models.registry import resolve
@@ -25,22 +26,28 @@ from abyme.models.transport import Transport
 from abyme.run import Run, Shared
 from abyme.sandbox import zygotes
 from abyme.spec import RunSpec
+from abyme.telling import Listener
 from abyme.types import Answer
 
-Listener = Callable[[Event], None]
 T = TypeVar("T")
 
 
 class Handle:
     """A run under way: its future answer, and the way to end it early."""
 
-    def __init__(self, engine: Engine, spec: RunSpec, listener: Listener | None) -> None:
+    def __init__(
+        self, engine: Engine, work: Callable[[Handle], Coroutine[Any, Any, Answer]]
+    ) -> None:
         self._engine = engine
         self._run: Run | None = None
         self._interrupted = False
-        self.future: concurrent.futures.Future[Answer] = engine.submit(
-            self._conduct(spec, listener)
-        )
+        self.future: concurrent.futures.Future[Answer] = engine.submit(work(self))
+
+    def follow(self, run: Run) -> None:
+        """In the engine's thread: this is the run whose end it can bring about."""
+        self._run = run
+        if self._interrupted:
+            run.interrupt()
 
     def interrupt(self) -> None:
         """End the run now with the best draft there is. From any thread, any number of times."""
@@ -51,12 +58,51 @@ class Handle:
         if self._run is not None:
             self._run.interrupt()
 
-    async def _conduct(self, spec: RunSpec, listener: Listener | None) -> Answer:
-        zygotes.keep_warm()
-        self._run = Run(spec, self._engine.shared, listener)
-        if self._interrupted:
-            self._run.interrupt()
-        return await self._run.conduct()
+
+class Sitting:
+    """A run that is asked one question after another, until it is closed."""
+
+    def __init__(self, engine: Engine, spec: RunSpec) -> None:
+        self._engine = engine
+        self._spec = spec
+        self._run: Run | None = None
+        self._turn = asyncio.Lock()
+
+    @property
+    def run(self) -> str:
+        """The run's id; "" before the first question."""
+        return "" if self._run is None else self._run.run
+
+    def ask(self, question: str, listener: Listener | None = None) -> Handle:
+        """Ask the next question; it waits its turn."""
+        return Handle(self._engine, lambda handle: self._ask(handle, question, listener))
+
+    def close(self) -> concurrent.futures.Future[None]:
+        """End the run once the questions before this have been dealt with."""
+        return self._engine.submit(self._close())
+
+    async def _ask(self, handle: Handle, question: str, listener: Listener | None) -> Answer:
+        async with self._turn:
+            zygotes.keep_warm()
+            if self._run is not None:
+                handle.follow(self._run)
+                return await self._run.ask_further(question, listener)
+            spec = msgspec.structs.replace(self._spec, question=question)
+            run = Run(spec, self._engine.shared, listener)
+            handle.follow(run)
+            try:
+                await run.open()
+                answer = await run.ask()
+            except BaseException:
+                await run.close()
+                raise
+            self._run = run
+            return answer
+
+    async def _close(self) -> None:
+        async with self._turn:
+            if self._run is not None:
+                await self._run.close()
 
 
 class Engine:
@@ -78,7 +124,11 @@ class Engine:
 
     def start(self, spec: RunSpec, listener: Listener | None = None) -> Handle:
         """Start a run. ``listener`` is called in the engine's thread with every event."""
-        return Handle(self, spec, listener)
+        return Handle(self, lambda handle: self._conduct(handle, spec, listener))
+
+    def sit(self, spec: RunSpec) -> Sitting:
+        """A run for several questions; that of ``spec`` is not among them."""
+        return Sitting(self, spec)
 
     def submit(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
         """Run a coroutine in the engine's loop."""
@@ -100,6 +150,12 @@ class Engine:
             transport=self._transport,
             environ=os.environ,
         )
+
+    async def _conduct(self, handle: Handle, spec: RunSpec, listener: Listener | None) -> Answer:
+        zygotes.keep_warm()
+        run = Run(spec, self.shared, listener)
+        handle.follow(run)
+        return await run.conduct()
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)

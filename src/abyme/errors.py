@@ -16,6 +16,7 @@
     │   └── BadReply          a reply that is no reply: HTML, broken JSON, nothing in it
     ├── CallFailed            a call from code failed otherwise: a tool raised, wrong arguments
     ├── BudgetExceeded        a limit of the run would be passed
+    ├── Differs               cells that were run again did not do the same as before
     ├── SandboxError          the worker cannot be started, or broke the protocol
     └── JournalError          the journal cannot be written or read
 
@@ -26,6 +27,8 @@ put right before anything is spent: :class:`ConfigError`, :class:`DataError`, an
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class AbymeError(Exception):
@@ -142,6 +145,20 @@ class CallFailed(AbymeError):
     def kind(self) -> str:
         """The name of the exception that code in the REPL sees."""
         return self._kind
+
+
+class Differs(AbymeError):
+    """Cells that were run again, to restore what they had made, did not do the same as before."""
+
+    def __init__(self, cells: Sequence[int]) -> None:
+        listed = ", ".join(map(str, cells[:10])) + (", …" if len(cells) > 10 else "")
+        one = len(cells) == 1
+        super().__init__(
+            f"cell{'' if one else 's'} {listed} did not do the same when run again (by chance, by "
+            "time, by threads?): --accept-different goes on from what came out now, and "
+            f"`abyme fork` goes back to before {'it' if one else 'the first of them'}"
+        )
+        self.cells = tuple(cells)
 
 
 class SandboxError(AbymeError):

@@ -100,12 +100,13 @@ class RunForked(Event, frozen=True, kw_only=True):
 class QuestionAsked(Event, frozen=True, kw_only=True):
     """A further question to the same data and REPL, in a conversation of its own.
 
-    The node's messages count from 0 again; its turns and cells go on counting. ``number`` is that
-    of the question in its session: 2 for the first that follows.
+    The node's messages count from 0 again; its turns and cells go on counting: ``turns`` were
+    begun before. ``number`` is that of the question in its session: 2 for the first that follows.
     """
 
     question: str
     number: int
+    turns: int
     terms: Terms
 
 
@@ -182,9 +183,10 @@ class MessageAdded(Event, frozen=True):
 class CallStarted(Event, frozen=True):
     """A model call was reserved and goes out. ``key`` is the call's identity.
 
-    One that was in flight when its run was killed is started again under the same key. Root calls:
-    ``node/turn``. Calls from code: ``node/cell/request hash/k-th occurrence``.
-    ``prompt`` is empty for root calls: their text is the node's messages so far.
+    One that was in flight when its run was killed is started again under the same key.
+    Root calls: ``node/turn``, ``node/final``, each with the turn's number. Calls from code:
+    ``node/cell/request hash/k-th occurrence``. ``prompt`` is empty for root
+    calls: their text is the node's messages so far.
     """
 
     key: str
@@ -365,9 +367,16 @@ class LimitReached(Event, frozen=True):
 
 
 class RunEnded(Event, frozen=True):
-    """The last event of every run that was not killed, until it is resumed or asked on."""
+    """The last event of every run that was not killed, until it is resumed or asked on.
+
+    ``answer.head`` is the hash of the line that this event is; in the line itself it is empty.
+    """
 
     answer: Answer
+
+    def with_head(self, head: str) -> RunEnded:
+        """The same once its line's hash is known."""
+        return RunEnded(msgspec.structs.replace(self.answer, head=head))
 
 
 class DataLoading(Event, frozen=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -24,16 +24,25 @@ _HASHED_AT_ONCE = 64
 class Examination:
     """What is found out about ``data`` while the model works, each finding an event."""
 
-    def __init__(self, data: Data, emit: Emit) -> None:
+    def __init__(
+        self,
+        data: Data,
+        emit: Emit,
+        hashed: Iterable[int] = (),
+        measured: DataMeasured | None = None,
+    ) -> None:
         self._data = data
         self._emit = emit
         self._stop = threading.Event()
-        self._hashed: set[int] = set()
-        self._estimated: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._hashed = set(hashed)
+        self._measured = measured
+        self._begun = asyncio.Event()
+        self._estimated = False
 
     def begin(self, *, estimated: bool) -> None:
         """The first message is made; ``estimated``: the sizes in it were not exact."""
-        self._estimated.set_result(estimated)
+        self._estimated = estimated
+        self._begun.set()
 
     def stop(self) -> None:
         """Threads that still measure or hash end within a block."""
@@ -41,22 +50,27 @@ class Examination:
 
     async def measure(self) -> DataMeasured | None:
         """Exact sizes, where the first message had estimates; waits for :meth:`begin`."""
-        if not await self._estimated:
-            return None
+        self._stop.clear()
+        await self._begun.wait()
+        if not self._estimated or self._measured is not None:
+            return self._measured if self._estimated else None
         measures = await in_thread(measure, self._data, self._stop.is_set)
         if measures is None:
             return None
         measured = DataMeasured(measures.characters, measures.lines, measures.longest_line)
+        self._measured = measured
         self._emit(measured)
         return measured
 
     async def hash_all(self) -> None:
         """The SHA-256 of every document, until it is stopped or one of them has changed."""
         documents = self._data.documents
-        for start in range(0, len(documents), _HASHED_AT_ONCE):
-            some = documents[start : start + _HASHED_AT_ONCE]
-            hashes = await in_thread(_hashes, some, self._stop.is_set)
-            for index, digest in enumerate(hashes, start):
+        missing = [index for index in range(len(documents)) if index not in self._hashed]
+        for start in range(0, len(missing), _HASHED_AT_ONCE):
+            some = missing[start : start + _HASHED_AT_ONCE]
+            these = tuple(documents[index] for index in some)
+            hashes = await in_thread(_hashes, these, self._stop.is_set)
+            for index, digest in zip(some, hashes, strict=False):
                 self._tell(index, digest)
             if len(hashes) < len(some):
                 return

@@ -113,10 +113,23 @@ class _Waiter(msgspec.Struct, frozen=True):
     granted: asyncio.Future[Reservation]
 
 
+class Spent(msgspec.Struct, frozen=True):
+    """What a run had spent when it was left: an account that goes on begins with it.
+
+    ``cost`` is in US dollars, of the calls whose price was known; ``unpriced`` are the others.
+    """
+
+    usage: Usage = Usage()
+    cost: float = 0.0
+    unpriced: int = 0
+    seconds: float = 0.0
+    turns: int = 0
+
+
 class Account:
     """What one node of the tree has spent, has in flight, and may still spend.
 
-    ``limits`` binds over this account and all below it. The clock starts now.
+    ``limits`` binds over this account and all below it. The clock starts now, at ``spent``'s.
     """
 
     def __init__(
@@ -124,18 +137,21 @@ class Account:
         limits: Limits,
         clock: Callable[[], float] = time.monotonic,
         parent: Account | None = None,
+        spent: Spent | None = None,
     ) -> None:
+        spent = spent or Spent()
         self.limits = limits
         self._clock = clock
-        self._began = clock()
-        self._turns = 0
+        self._began = clock() - spent.seconds
+        self._turns = spent.turns
+        self._turns_before = spent.turns  # of earlier questions
         self._path: tuple[Account, ...] = (*(parent._path if parent else ()), self)
         self._most = (limits.max_calls, limits.max_tokens, _nano_limit(limits.max_cost))
-        self._settled = [0, 0, 0]
+        self._settled = [spent.usage.calls, spent.usage.tokens, _nano(spent.cost)]
         self._reserved = [0, 0, 0]
         self._held: _Sums = (0, 0, 0)
-        self._usage = Usage()
-        self._unpriced = 0  # settled calls whose price is not known
+        self._usage = spent.usage
+        self._unpriced = spent.unpriced  # settled calls whose price is not known
         # One queue for the tree, so that whoever asked first is served first.
         self._waiting: deque[_Waiter] = parent._waiting if parent else deque()
 
@@ -263,7 +279,7 @@ class Account:
 
     @property
     def turns(self) -> int:
-        """Turns begun."""
+        """Turns begun, those of earlier questions included."""
         return self._turns
 
     def seconds_left(self, *, final: bool = False) -> float:
@@ -287,18 +303,36 @@ class Account:
     def check(self) -> None:
         """Raise :class:`BudgetExceeded` where no further turn may begin: time or turns are up."""
         self.check_time()
-        most = self.limits.max_turns
-        if self._turns >= most:
+        most, used = self.limits.max_turns, self._turns - self._turns_before
+        if used >= most:
             raise BudgetExceeded(
                 "max_turns",
-                f"max_turns: {self._turns} of {most} turns are used",
+                f"max_turns: {used} of {most} turns are used",
             )
 
-    def start_turn(self) -> int:
-        """Begin a turn and return its number, from 1. Raises as :meth:`check`."""
-        self.check()
+    def start_turn(self, *, recorded: bool = False) -> int:
+        """Begin a turn and return its number, from 1. Raises as :meth:`check`.
+
+        A ``recorded`` turn was made before the run was resumed: no limit refuses it.
+        """
+        if not recorded:
+            self.check()
         self._turns += 1
         return self._turns
+
+    def start_question(self) -> None:
+        """A further question: its turns are counted from here on, all else goes on."""
+        self._turns_before = self._turns
+        self._held = (0, 0, 0)
+
+    def pause(self) -> Callable[[], None]:
+        """Stop the clock; what is returned starts it again."""
+        since = self._clock()
+
+        def resume() -> None:
+            self._began += self._clock() - since
+
+        return resume
 
     def _own_seconds_left(self, final: bool) -> float:
         most = self.limits.max_seconds
@@ -333,7 +367,8 @@ class Account:
         }
         if self._unpriced:
             state["cost"]["used"] = state["cost"]["left"] = None
-        state["turns"] = _line(self._turns, 0, self.limits.max_turns, 0)
+        turns = self._turns - self._turns_before
+        state["turns"] = _line(turns, 0, self.limits.max_turns, 0)
         most, seconds = self.limits.max_seconds, round(self.seconds, 3)
         state["seconds"] = _line(seconds, 0, most, 0 if most is None else _kept(most))
         return state

@@ -2,6 +2,9 @@
 
 A node is a question, a REPL that holds its data, and a conversation with a model that drives the
 REPL. :func:`take_turns` is the whole method; :func:`run_node` adds that there is always an answer.
+
+A run that goes on from its journal takes the same steps from the start: what its ``tape`` has is
+taken from there, and nothing is asked or told a second time (:mod:`abyme.journal.tape`).
 """
 
 from __future__ import annotations
@@ -20,11 +23,13 @@ from abyme.events import (
     CallKind,
     DataMeasured,
     Emit,
+    Event,
     FinishHeld,
     LimitReached,
     MessageAdded,
     TurnEnded,
 )
+from abyme.journal.tape import Conversation
 from abyme.ledger import Account
 from abyme.models.base import Model, OnText, Request
 from abyme.models.caller import Caller
@@ -61,6 +66,7 @@ class Node:
         caller: Caller,
         account: Account,
         emit: Emit,
+        tape: Conversation,
         priced: bool = True,
         on_text: Callable[[str], OnText] | None = None,
     ) -> None:
@@ -73,6 +79,7 @@ class Node:
         self.caller = caller
         self.account = account
         self.emit = emit
+        self.tape = tape
         self.priced = priced
         self.on_text = on_text
         self.history: list[Message] = []
@@ -85,8 +92,21 @@ class Node:
 
     def add(self, role: Role, text: str) -> None:
         """Lengthen the history, which only ever grows: a provider's prefix cache then holds."""
-        self.emit(MessageAdded(self.node, len(self.history), role, text))
-        self.history.append(Message(role, text))
+        message = self.tape.message(len(self.history), role)
+        if message is None:
+            message = Message(role, text)
+            self.emit(MessageAdded(self.node, len(self.history), role, text))
+        self.history.append(message)
+
+    def tell(self, fact: Event) -> None:
+        """Tell what has come of a turn, unless that was told before."""
+        if not self.tape.has(fact):
+            self.emit(fact)
+
+    @property
+    def went_on(self) -> bool:
+        """Whether the turn that is over now was not the last one, when it was first made."""
+        return self.tape.went_on(len(self.history))
 
     @property
     def draft(self) -> Finish:
@@ -101,18 +121,17 @@ class Node:
 async def run_node(node: Node) -> Outcome:
     """Let the node's model work until it answers or something ends its work.
 
-    Raises nothing that befalls a run; :class:`JournalError` and ``DataChanged`` too become an
-    outcome. Cancelling it ends the worker and leaves ``node.draft``.
+    ``node.repl`` has been entered. Raises nothing that befalls a run; :class:`JournalError` and
+    ``DataChanged`` too become an outcome. Cancelling it leaves ``node.draft``.
     """
-    async with node.repl:
-        try:
-            async with asyncio.timeout(_finite(node.account.seconds_left())):
-                return await node.repl.unless_refused(take_turns(node))
-        except TimeoutError:
-            ended_by: AbymeError = _time_is_up(node)
-        except AbymeError as error:
-            ended_by = error
-        return await conclude(node, ended_by)
+    try:
+        async with asyncio.timeout(_finite(node.account.seconds_left())):
+            return await node.repl.unless_refused(take_turns(node))
+    except TimeoutError:
+        ended_by: AbymeError = _time_is_up(node)
+    except AbymeError as error:
+        ended_by = error
+    return await conclude(node, ended_by)
 
 
 async def take_turns(node: Node) -> Outcome:
@@ -121,8 +140,8 @@ async def take_turns(node: Node) -> Outcome:
         node.add(message.role, message.text)
     silent = 0
     while True:
-        turn = node.account.start_turn()
-        reply = await ask(node, "root", f"{node.node}/turn{turn}", node.history)
+        turn = start_turn(node)
+        reply = await ask(node, "root", turn_key(node, turn), node.history)
         codes = node.dialect.cells(reply.text, cut=reply.cut)
         if codes:
             silent = 0
@@ -133,25 +152,45 @@ async def take_turns(node: Node) -> Outcome:
             silent += 1
             verdict = await hear(node, reply)
             told = remind(node, reply, silent)
-        node.emit(TurnEnded(node.node, turn))
-        if isinstance(verdict, Accepted):
+        node.tell(TurnEnded(node.node, turn))
+        if isinstance(verdict, Accepted) and not node.went_on:
             return Outcome("complete", verdict.finish)
-        if silent == MOST_REMINDERS:
+        if silent >= MOST_REMINDERS and not node.went_on:
             reason = f"the model replied {MOST_REMINDERS} times in a row without code"
             return Outcome("partial", node.draft, reason)
         node.add("user", told)
 
 
+def start_turn(node: Node) -> int:
+    """Begin the next turn; its number. Raises :class:`BudgetExceeded`."""
+    key = turn_key(node, node.account.turns + 1)
+    return node.account.start_turn(recorded=node.tape.has_reply(key))
+
+
+def turn_key(node: Node, turn: int) -> str:
+    """The key of the call that makes the reply of a turn."""
+    return f"{node.node}/turn{turn}"
+
+
 async def ask(node: Node, kind: CallKind, key: str, messages: list[Message]) -> Reply:
-    """One reply of the node's model to ``messages``, added to the history.
+    """One reply of the node's model to ``messages``, added to the history."""
+    reply = node.tape.reply(key) or await call(node, kind, key, messages)
+    node.replied = True
+    node.add("assistant", reply.text)
+    return reply
+
+
+async def call(node: Node, kind: CallKind, key: str, messages: list[Message]) -> Reply:
+    """Ask the node's model.
 
     What the last call would cost is kept back first, so that no other call can spend it.
     """
+    await node.repl.caught_up()
     final = kind == "final"
     request = Request(merged(messages), max_tokens=FINAL_TOKENS if final else None)
     if not final:
         node.account.hold(node.caller.amount(node.model, request, FINAL_TOKENS))
-    reply = await node.caller.call(
+    return await node.caller.call(
         node.model,
         request,
         key=key,
@@ -161,9 +200,6 @@ async def ask(node: Node, kind: CallKind, key: str, messages: list[Message]) -> 
         final=final,
         on_text=node.on_text(key) if node.on_text else None,
     )
-    node.replied = True
-    node.add("assistant", reply.text)
-    return reply
 
 
 def merged(messages: list[Message]) -> tuple[Message, ...]:
@@ -190,7 +226,7 @@ def judge(
     handed = [result.finish for result in results if result.finish is not None]
     verdict = node.rule.judge(codes, results, handed[-1] if handed else None)
     if isinstance(verdict, Held):
-        node.emit(FinishHeld(node.node, turn, verdict.finish.text))
+        node.tell(FinishHeld(node.node, turn, verdict.finish.text))
     return verdict
 
 
@@ -198,7 +234,7 @@ async def hear(node: Node, reply: Reply) -> Verdict | None:
     """An answer given as prose, in a reply without code."""
     node.said = Finish(reply.text, reply.text, "draft")
     said = node.dialect.prose_finish(reply.text)
-    finish = None if said is None else await value_of(node, said)
+    finish = None if said is None or node.went_on else await value_of(node, said)
     return None if finish is None else node.rule.judge((), (), finish)
 
 
@@ -264,7 +300,7 @@ async def conclude(node: Node, ended_by: AbymeError) -> Outcome:
     """
     if isinstance(ended_by, BudgetExceeded | WindowExceeded):
         limit = ended_by.limit if isinstance(ended_by, BudgetExceeded) else "window"
-        node.emit(LimitReached(node.node, limit, str(ended_by)))
+        node.tell(LimitReached(node.node, limit, str(ended_by)))
         finish = await last_answer(node, ended_by) if node.replied else None
         if finish is not None:
             return Outcome("partial", finish, str(ended_by))
@@ -282,7 +318,7 @@ async def last_answer(node: Node, ended_by: AbymeError) -> Finish | None:
         messages = without_middle(messages, node.model.window)
     try:
         async with asyncio.timeout(_finite(node.account.seconds_left(final=True))):
-            reply = await ask(node, "final", f"{node.node}/final", messages)
+            reply = await ask(node, "final", f"{node.node}/final{node.account.turns}", messages)
     except (ModelError, BudgetExceeded, TimeoutError):
         return None
     said = node.dialect.final_answer(reply.text)

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from abyme.context.describe import describe
 from abyme.context.documents import Data
-from abyme.dialects.base import Opening, TurnStatus
+from abyme.dialects.base import Earlier, Opening, TurnStatus
 from abyme.models.base import Model
 from abyme.models.estimator import TokenEstimator
 from abyme.spec import RunSpec
 
 
 def opening(
-    spec: RunSpec, data: Data, status: TurnStatus, estimator: TokenEstimator
+    spec: RunSpec,
+    data: Data,
+    status: TurnStatus,
+    estimator: TokenEstimator,
+    question: str,
+    earlier: tuple[Earlier, ...] = (),
 ) -> tuple[Opening, bool]:
     """What the first messages are made of, and whether the data's sizes are estimates.
 
@@ -19,7 +24,8 @@ def opening(
     """
     description = describe(data, spec.sandbox.text_bytes)
     opened = Opening(
-        question=spec.question,
+        question=question,
+        earlier=earlier,
         description=description.render(),
         status=status,
         sub_window_chars=_prompt_characters(spec.sub_model, estimator),

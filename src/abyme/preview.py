@@ -60,7 +60,7 @@ def preview(spec: RunSpec, estimator: TokenEstimator) -> Preview:
     with tempfile.TemporaryDirectory(prefix="abyme-") as folder:
         data = load(spec.context, folder=Path(folder) / "data", **spec.reading)
         status = turn_status(Account(spec.limits).snapshot(), priced=spec.priced)
-        opened, _ = opening(spec, data, status, estimator)
+        opened, _ = opening(spec, data, status, estimator, spec.question)
     messages = Fenced().opening(opened)
     first = estimator.tokens(spec.model.name, sum(len(message.text) for message in messages))
     everything = estimator.tokens(spec.sub_model.name, data.bytes)

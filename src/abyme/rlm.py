@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
-import contextlib
 import os
-import queue
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from functools import partial
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
+from abyme.asking import aanswer_of, answer_of
 from abyme.config import Limits, runs_folder
 from abyme.context.load import Context
 from abyme.engine import Handle, engine
 from abyme.errors import ConfigError
-from abyme.events import PASSING, Event
+from abyme.events import Event
 from abyme.hardening import harden
+from abyme.journal.reader import find_run
 from abyme.models.base import Model
 from abyme.models.prices import Price, flat_price, known_or
-from abyme.progress import Following, Progress
+from abyme.progress import Progress
 from abyme.sandbox.base import Sandbox
 from abyme.sandbox.process import ProcessSandbox
-from abyme.spec import RunSpec
+from abyme.session import Session
+from abyme.spec import GoesOn, RunSpec
+from abyme.streaming import Stream
 from abyme.subcalls.tools import tool_table
 from abyme.types import Answer
 
 if TYPE_CHECKING:
     from abyme.preview import Preview
-
-_UNREAD = 10_000
-"""Events that wait to be read, from which on pieces of output and text are left out."""
 
 
 class RLM:
@@ -49,6 +44,8 @@ class RLM:
     - ``tools``: typed functions of yours that code in the REPL may call.
     - ``runs``: the folder for journals; else ``ABYME_RUNS``, else the user's data directory.
     - ``sandbox``: where code runs; the default is a process of its own that locks itself in.
+    - ``redact``: keep hashes in the place of texts in journals; such a run cannot be gone on with.
+    - ``durable``: wait with every event until it is on the disk, not only with the system.
     - ``harden_host``: close this whole process to others of the same user, as the command does:
       they cannot read its memory or environment. Debuggers cannot attach any more either.
 
@@ -69,6 +66,8 @@ class RLM:
         tools: Sequence[Callable[..., Any]] = (),
         runs: str | os.PathLike[str] | None = None,
         sandbox: Sandbox | None = None,
+        redact: bool = False,
+        durable: bool = False,
         harden_host: bool = False,
     ) -> None:
         if harden_host:
@@ -83,6 +82,8 @@ class RLM:
         if price is not None:
             given[self._model.name] = _flat("price", price)
         self._price_of = known_or(given)
+        self._prices = _named_prices(self._model, price, self._sub_model, sub_price)
+        self._redact, self._durable = redact, durable
         self._tools = tool_table(tools)
         self._runs = runs_folder(runs)
         self._sandbox = sandbox or ProcessSandbox()
@@ -107,17 +108,7 @@ class RLM:
         the run after that is in ``Answer.status`` and ``Answer.reason``. Ctrl-C ends the run, then
         raises ``KeyboardInterrupt``.
         """
-        if engine().is_current():
-            raise ConfigError("completion() would wait for itself here: use acompletion()")
-        following = Following()
-        handle = self.start(question, context, following.take if progress else None)
-        try:
-            if progress is not None:
-                following.call(progress, handle.future)
-            return handle.future.result()
-        except BaseException:
-            self._abandon(handle)
-            raise
+        return answer_of(lambda listener: self.start(question, context, listener), progress)
 
     async def acompletion(
         self,
@@ -130,17 +121,7 @@ class RLM:
 
         ``progress`` is called in that loop.
         """
-        following = Following()
-        handle = self.start(question, context, following.take if progress else None)
-        waiting = asyncio.wrap_future(handle.future)
-        try:
-            if progress is not None:
-                await following.call_while(progress, waiting)
-            return await asyncio.shield(waiting)
-        except BaseException:
-            handle.interrupt()
-            await asyncio.wait([waiting])
-            raise
+        return await aanswer_of(lambda listener: self.start(question, context, listener), progress)
 
     def stream(self, question: str, context: Context) -> Stream:
         """The run's events as they happen, for ``for`` or ``async for``; see :class:`Stream`."""
@@ -173,6 +154,121 @@ class RLM:
         )
         return engine().start(spec, listener)
 
+    def resume(
+        self,
+        run: str,
+        *,
+        accept_changed: bool = False,
+        accept_different: bool = False,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> Answer:
+        """Go on with a run that was killed, interrupted, or ended by a limit or a dead endpoint.
+
+        ``run``: its id, the beginning of it, or its folder. Nothing that its journal has is asked
+        or done again. The models, limits and sandbox are this object's: :meth:`of_run` makes one
+        with the run's own. ``accept_changed``: go on although documents are not what they were;
+        ``accept_different``: although cells that are run again, to restore what they made, do not
+        do the same.
+
+        Raises as :meth:`completion`, :class:`~abyme.errors.DataChanged` for the documents, and
+        :class:`~abyme.errors.ConfigError` where there is nothing to go on with.
+        """
+        goes_on = self._goes_on(run, "resume", 0, accept_changed, accept_different)
+        return answer_of(lambda listener: self.start_from(goes_on, "", listener), progress)
+
+    async def aresume(
+        self,
+        run: str,
+        *,
+        accept_changed: bool = False,
+        accept_different: bool = False,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> Answer:
+        """:meth:`resume` for a running event loop."""
+        goes_on = self._goes_on(run, "resume", 0, accept_changed, accept_different)
+        return await aanswer_of(lambda listener: self.start_from(goes_on, "", listener), progress)
+
+    def fork(
+        self,
+        run: str,
+        turn: int,
+        question: str = "",
+        *,
+        accept_changed: bool = False,
+        accept_different: bool = False,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> Answer:
+        """Another run that shares all that ``run`` did up to the end of turn ``turn``.
+
+        It goes on from there with this object's models, and with ``question`` where one is given.
+        What it shares costs nothing and is not in its budget. Raises as :meth:`resume`.
+        """
+        goes_on = self._goes_on(run, "fork", turn, accept_changed, accept_different)
+        return answer_of(lambda listener: self.start_from(goes_on, question, listener), progress)
+
+    async def afork(
+        self,
+        run: str,
+        turn: int,
+        question: str = "",
+        *,
+        accept_changed: bool = False,
+        accept_different: bool = False,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> Answer:
+        """:meth:`fork` for a running event loop."""
+        goes_on = self._goes_on(run, "fork", turn, accept_changed, accept_different)
+        return await aanswer_of(
+            lambda listener: self.start_from(goes_on, question, listener), progress
+        )
+
+    def session(
+        self, context: Context | None = None, *, run: str = "", accept_different: bool = False
+    ) -> Session:
+        """Several questions to the same data, in one REPL and under one budget.
+
+        ``run``: one that is there already, whose variables and exchanges are gone on with; else
+        ``context`` is loaded for the first question. See :class:`Session`. Raises
+        :class:`~abyme.errors.ConfigError` for both or neither.
+        """
+        if (context is None) == (not run):
+            raise ConfigError("a session is over data, or over the run of an earlier one: give one")
+        goes_on = None
+        if run:
+            goes_on = self._goes_on(run, "ask", 0, False, accept_different)
+        return Session(engine().sit(self._spec_of("", context, goes_on=goes_on)))
+
+    def start_from(
+        self,
+        goes_on: GoesOn,
+        question: str = "",
+        listener: Callable[[Event], None] | None = None,
+        *,
+        stream_text: bool = False,
+    ) -> Handle:
+        """Go on from a run and return at once, as :meth:`start`.
+
+        ``question``: a further one; empty where it goes on with its own.
+        """
+        spec = self._spec_of(question, None, goes_on=goes_on, stream_text=stream_text)
+        return engine().start(spec, listener)
+
+    def _goes_on(
+        self,
+        run: str,
+        how: Literal["resume", "ask", "fork"],
+        turn: int,
+        accept_changed: bool,
+        accept_different: bool,
+    ) -> GoesOn:
+        return GoesOn(
+            folder=find_run(self._runs, run),
+            how=how,
+            turn=turn,
+            accept_changed=accept_changed,
+            accept_different=accept_different,
+        )
+
     def preview(
         self,
         question: str,
@@ -197,6 +293,10 @@ class RLM:
     def _spec(self, question: str, context: Context, **options: Any) -> RunSpec:
         if not isinstance(question, str) or not question.strip():
             raise ConfigError("the question is empty")
+        return self._spec_of(question, context, **options)
+
+    def _spec_of(self, question: str, context: Context | None, **options: Any) -> RunSpec:
+        options.setdefault("exclude", ())
         return RunSpec(
             question=question,
             context=context,
@@ -208,97 +308,24 @@ class RLM:
             tools=self._tools,
             runs=self._runs,
             sandbox=self._sandbox,
+            prices=self._prices,
+            redact=self._redact,
+            durable=self._durable,
             **options,
         )
-
-    def _abandon(self, handle: Handle) -> None:
-        """The caller is leaving (Ctrl-C): end the run, and be gone only when it is."""
-        handle.interrupt()
-        with contextlib.suppress(TimeoutError, concurrent.futures.CancelledError):
-            handle.future.exception(timeout=10)
-
-
-class Stream:
-    """A run under way: an iterable, in both senses, of its events.
-
-    The last one is ``RunEnded``; ``answer`` is there from then on. Leaving the loop early and
-    closing (``with``, ``async with``, :meth:`close`) ends the run.
-    """
-
-    def __init__(self, start: Callable[[Callable[[Event], None]], Handle]) -> None:
-        self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-        self._wake: Callable[[], None] = _nobody_waits
-        self._handle = start(self._put)
-        self._handle.future.add_done_callback(lambda _: self._put(None))
-
-    def _put(self, event: Event | None) -> None:
-        if isinstance(event, PASSING) and self._events.qsize() > _UNREAD:
-            return  # what nobody reads is not kept for ever; the journal's events all are
-        self._events.put(event)
-        self._wake()
-
-    @property
-    def answer(self) -> Answer:
-        """The answer; waits for it where the run goes on. Raises as ``completion`` does."""
-        return self._handle.future.result()
-
-    def close(self) -> None:
-        """End the run if it is still going, and wait until it is over."""
-        self._handle.interrupt()
-        self._handle.future.exception()
-
-    def __iter__(self) -> Iterator[Event]:
-        while (event := self._events.get()) is not None:
-            yield event
-        self._handle.future.result()
-
-    async def __aiter__(self) -> AsyncIterator[Event]:
-        loop = asyncio.get_running_loop()
-        arrived = asyncio.Event()
-        # Not a thread that waits in `get`: it would outlive a consumer who was cancelled.
-        self._wake = partial(_call_in, loop, arrived.set)
-        try:
-            while True:
-                arrived.clear()
-                while not self._events.empty():
-                    if (event := self._events.get()) is None:
-                        self._handle.future.result()
-                        return
-                    yield event
-                await arrived.wait()
-        finally:
-            self._wake = _nobody_waits
-
-    def __enter__(self) -> Stream:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Stream:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await asyncio.to_thread(self.close)
 
 
 def _flat(what: str, pair: tuple[float, float] | None) -> Price | None:
     return None if pair is None else flat_price(what, pair)
 
 
-def _call_in(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
-    loop.call_soon_threadsafe(function)
-
-
-def _nobody_waits() -> None:
-    """What new events wake where no coroutine waits for them."""
+def _named_prices(
+    model: Model,
+    price: tuple[float, float] | None,
+    sub_model: Model,
+    sub_price: tuple[float, float] | None,
+) -> dict[str, tuple[float, float]]:
+    named = {sub_model.name: sub_price, model.name: price}
+    if price is None:
+        named = {sub_model.name: sub_price}
+    return {name: pair for name, pair in named.items() if pair is not None}

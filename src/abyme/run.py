@@ -1,66 +1,55 @@
-"""One run from its folder to its answer: load, describe, let the root work, tell how it ended."""
+"""One run: opened, asked once or more, closed. It tells how each question ended, whatever befell.
+
+A session asks several questions of one run: they share its data, its REPL and its budget.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-import platform
+import secrets
 import shutil
-from collections.abc import Callable, Mapping
-from functools import partial
+import time
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
+from abyme.beginning import begin, first_events, terms_of
 from abyme.context.documents import Data
-from abyme.context.load import load
-from abyme.dialects.base import Opening, TurnStatus
+from abyme.context.recall import loaded_event
+from abyme.dialects.base import Earlier, Opening, TurnStatus
 from abyme.dialects.messages import Fenced
 from abyme.errors import AbymeError, DataError, JournalError
-from abyme.events import (
-    CellEnded,
-    DataLoaded,
-    DataLoading,
-    DocumentLoaded,
-    Event,
-    NodeStarted,
-    RunEnded,
-    RunStarted,
-    TextAdded,
-    TurnEnded,
-    WorkerStarted,
-)
+from abyme.events import Event, NodeStarted, QuestionAsked, RunEnded, TextAdded
 from abyme.examination import Examination
+from abyme.gathering import Stopped, gather, gather_again
 from abyme.journal.blobs import Blobs
-from abyme.journal.format import CHECKPOINTS, VERSION
-from abyme.journal.reader import read
-from abyme.journal.replay import Outcome as CallOutcome
-from abyme.journal.replay import outcomes
-from abyme.journal.writer import Journal, new_run_id
+from abyme.journal.format import CHECKPOINTS
+from abyme.journal.reader import Record, read
+from abyme.journal.replay import Outcomes
+from abyme.journal.tape import Conversation, Exchange, Tape
+from abyme.journal.writer import Journal
 from abyme.ledger import Account
 from abyme.loop import Node, Outcome, run_node
 from abyme.models.base import OnText
 from abyme.models.caller import Caller
 from abyme.models.estimator import TokenEstimator
-from abyme.models.quoting import public_url
 from abyme.models.scheduler import Scheduler
+from abyme.node_worker import Place
 from abyme.opening import opening
 from abyme.repl import NodeRepl
 from abyme.sandbox.base import Workers
 from abyme.spec import RunSpec
 from abyme.subcalls.router import Router
+from abyme.telling import Listener, Teller
 from abyme.threads import in_thread
 from abyme.types import Answer, Finish, Quote, Status
-from abyme.version import __version__
 
 _log = logging.getLogger("abyme")
 
 ROOT = "0"
-_LOADED_AT_ONCE = 200
-
-
-class _Stopped(Exception):
-    """The run was ended while its data was still being loaded."""
 
 
 class Shared(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,56 +59,232 @@ class Shared(msgspec.Struct, frozen=True, kw_only=True):
     estimator: TokenEstimator
 
 
-class Run:
-    """One run. ``listener`` gets every event after the journal has it."""
+class _Opened(msgspec.Struct):
+    """What there is once a run's journal is open."""
 
-    def __init__(
-        self, spec: RunSpec, shared: Shared, listener: Callable[[Event], None] | None
-    ) -> None:
+    journal: Journal
+    tape: Tape
+    teller: Teller
+    account: Account
+    data: Data | None = None
+
+
+class _Ready(msgspec.Struct):
+    """What there is once its data is."""
+
+    data: Data
+    examination: Examination
+    caller: Caller
+    repl: NodeRepl
+
+
+class Run:
+    """One run. ``listener`` gets every event that it writes, after the journal has it.
+
+    Where ``spec`` goes on from another run, its journal and its REPL are gone on with.
+    """
+
+    def __init__(self, spec: RunSpec, shared: Shared, listener: Listener | None) -> None:
         self._spec = spec
         self._shared = shared
         self._listener = listener
-        self._journal = Journal(spec.runs, new_run_id())
-        self._account = Account(spec.limits)
+        self._held = contextlib.AsyncExitStack()
+        self._opened: _Opened | None = None
+        self._ready: _Ready | None = None
         self._interrupted = False
         self._work: asyncio.Task[Outcome] | None = None
+        self._conversation = Conversation("", 1, 0, 0)
         self._node: Node | None = None
-        self._turns = 0
-        self._peak_bytes = 0
-        self._layers: tuple[str, ...] | None = None
-        self._cpu_seconds = 0.0
+        self._earlier: list[Exchange] = []
+        self._last: Answer | None = None
+        self._start_clock: Callable[[], None] = _nothing
+
+    @property
+    def run(self) -> str:
+        """Its id; "" before it was opened."""
+        return "" if self._opened is None else self._opened.journal.run
 
     def interrupt(self) -> None:
-        """End the work now; ``conduct`` then returns the best draft."""
+        """End the work now; :meth:`ask` then returns the best draft."""
         self._interrupted = True
         if self._work is not None:
             self._work.cancel()
 
     async def conduct(self) -> Answer:
-        """Do the run. Raises :class:`DataError` where the data cannot be loaded."""
-        held = contextlib.AsyncExitStack()
+        """Open it, ask its question, close it. Raises what :meth:`open` and :meth:`ask` raise."""
         try:
-            try:
-                return await self._conduct(held)
-            finally:
-                await self._journal.close()  # while the last worker goes
+            await self.open()
+            answer = await self.ask()
+            if answer.status == "complete" and self._ready is not None:
+                await self._ready.repl.forget_checkpoint()  # of use only to a run that goes on
+            return answer
         finally:
-            await self._leave(held)
+            await self.close()
 
-    async def _conduct(self, held: contextlib.AsyncExitStack) -> Answer:
-        self._emit(self._started())
+    async def open(self) -> None:
+        """Open its journal, and tell of whom it asks. Raises as :func:`.beginning.begin`.
+
+        Where it goes on from another run it raises too what
+        :func:`~abyme.context.recall.recall` raises; nothing has been written then.
+        """
+        spec, goes_on = self._spec, self._spec.goes_on
+        begun = begin(spec) if goes_on is None else await in_thread(begin, spec)
+        journal, tape = begun.journal, begun.tape
+        data: Data | None = None
+        changed: tuple[int, ...] = ()
+        if goes_on is not None:
+            try:
+                data, changed = await in_thread(gather_again, goes_on, tape, journal)
+            except BaseException:
+                await self._give_up(journal)
+                raise
+        teller = Teller(journal, tape, self._listener)
+        events = first_events(spec, begun, changed)
+        if data is not None:
+            events += (loaded_event(at, data.documents[at], journal.folder) for at in changed)
+        account = Account(spec.limits)
+        self._opened = _Opened(journal, tape, teller, account, data)
+        for event in events:
+            self._emit(event)
+            tape.take(Record(0, time.time(), event))
+        if goes_on is not None:
+            self._opened.account = Account(spec.limits, spent=tape.spent)
+        self._conversation, self._earlier = tape.conversation, tape.earlier
+
+    async def ask(self) -> Answer:
+        """Deal with the question at hand; its answer is the last event when this returns.
+
+        Raises :class:`DataError` where the data cannot be loaded.
+        """
         try:
-            workers = await held.enter_async_context(self._spec.sandbox.workers())
-            data = await self._load()
-        except _Stopped as stopped:  # what was written so far is of no use, and may be large
-            await in_thread(shutil.rmtree, self._journal.data_folder, ignore_errors=True)
+            await self._get_ready()
+        except Stopped as stopped:  # what was written so far is of no use, and may be large
+            folder = self._here.journal.data_folder
+            await in_thread(shutil.rmtree, folder, ignore_errors=True)
             return self._end(Outcome("failed", self._draft(), str(stopped)), ())
-        except (DataError, JournalError):
+        except DataError:
+            if self._spec.goes_on is None:  # nothing was asked and nothing paid for: a mistyped
+                await self._give_up(self._here.journal)  # path leaves no run behind
+            raise
+        except JournalError:
             raise
         except Exception as error:
             return self._end(self._broken(error), ())
-        self._examination = Examination(data, self._emit)
-        self._work = asyncio.create_task(self._answer(data, workers))
+        return await self._answer()
+
+    async def ask_further(self, question: str, listener: Listener | None) -> Answer:
+        """Deal with a further question: the same data and REPL, the same budget.
+
+        ``listener`` takes the place of the one before. One question at a time.
+        """
+        here, node = self._here, self._node
+        self._start_clock()
+        here.teller.listener = self._listener = listener
+        self._interrupted, self._work = False, None
+        before = self._conversation
+        messages = () if node is None else tuple(node.history)
+        self._earlier.append(Exchange(before.question, self._last, messages))
+        turns = here.account.turns
+        asked = QuestionAsked(
+            question=question,
+            number=before.number + 1,
+            turns=turns,
+            terms=terms_of(self._spec),
+        )
+        self._emit(asked)
+        here.account.start_question()
+        cells = 0 if self._ready is None else self._ready.repl.cells
+        self._conversation = Conversation(question, asked.number, turns, cells)
+        self._node = None
+        if self._ready is not None:
+            await self._ready.repl.converse(self._conversation, _history(self._earlier))
+        return await self.ask()
+
+    async def close(self) -> None:
+        """Let go of everything; the worker goes while the journal is brought to the disk."""
+        try:
+            if self._opened is not None:
+                await self._opened.journal.close()
+                if self._spec.redact:
+                    folder = self._opened.journal.data_folder
+                    await in_thread(shutil.rmtree, folder, ignore_errors=True)
+        finally:
+            try:
+                await self._held.aclose()
+            except Exception:  # nothing that goes wrong here takes the answer away
+                _log.exception("run %s: its sandbox", self.run)
+
+    # -- getting ready -------------------------------------------------------------------------
+
+    async def _get_ready(self) -> None:
+        """Have the data, and a worker that starts over it."""
+        if self._ready is not None:
+            return
+        here, spec = self._here, self._spec
+        # First of all: a process for workers gets warm while the data is loaded.
+        workers = await self._held.enter_async_context(spec.sandbox.workers())
+        data = here.data
+        if data is None:
+            data = await gather(spec, here.journal, self._emit, self._why_stop)
+        if not here.tape.node_started:
+            here.tape.seed = secrets.randbits(32)
+            self._emit(NodeStarted(ROOT, "", 0, self._conversation.question, here.tape.seed))
+        caller = Caller(
+            here.account,
+            self._shared.scheduler,
+            self._emit,
+            spec.limits,
+            estimator=self._shared.estimator,
+            price_of=spec.price_of,
+        )
+        repl = self._repl_over(data, workers, caller)
+        await self._held.enter_async_context(repl)
+        examination = Examination(data, self._emit, here.tape.hashes, here.tape.measured)
+        self._ready = _Ready(data, examination, caller, repl)
+        if self._earlier:
+            await repl.converse(self._conversation, _history(self._earlier))
+
+    def _repl_over(self, data: Data, workers: Workers, caller: Caller) -> NodeRepl:
+        here, spec, goes_on = self._here, self._spec, self._spec.goes_on
+        offered = {
+            None: spec.sub_model,
+            spec.sub_model.name: spec.sub_model,
+            spec.model.name: spec.model,
+        }
+        listens = self._listener is not None
+        router = Router(ROOT, caller, here.account, offered, spec.tools, self._emit, listens)
+        place = Place(
+            spec.sandbox.name,
+            workers,
+            data,
+            tuple(tool.description for tool in spec.tools.values()),
+            here.tape.seed,
+            spec.limits.cell_seconds,
+        )
+        return NodeRepl(
+            ROOT,
+            place,
+            router,
+            self._emit,
+            self._recorded,
+            Blobs(here.journal.folder, CHECKPOINTS),
+            here.tape,
+            accept_different=goes_on is not None and goes_on.accept_different,
+        )
+
+    def _why_stop(self, documents: int) -> str:
+        """Asked while the data is loaded, in the loader's thread."""
+        if self._interrupted:
+            return "interrupted"
+        if self._here.account.seconds_left() <= 0:
+            return f"max_seconds: {documents:,} documents were loaded when they were used"
+        return ""
+
+    # -- answering -----------------------------------------------------------------------------
+
+    async def _answer(self) -> Answer:
+        """Let the root node work, and tell how that ended."""
+        self._work = asyncio.create_task(self._let_work())
         if self._interrupted:
             self._work.cancel()
         try:
@@ -131,126 +296,60 @@ class Run:
                 raise
         except Exception as error:
             outcome = self._broken(error)
-        if outcome.status == "complete" and self._node is not None:
-            await self._node.repl.forget_checkpoint()  # of use only to a run that goes on
-        quotes = await self._examination.prove(outcome.finish.quotes, self._out_of_time)
+        ready = self._ready
+        assert ready is not None
+        quotes = await ready.examination.prove(outcome.finish.quotes, self._out_of_time)
         return self._end(outcome, quotes)
 
-    async def _load(self) -> Data:
-        spec = self._spec
-        try:
-            data = await in_thread(
-                load,
-                spec.context,
-                folder=self._journal.data_folder,
-                **spec.reading,
-                on_progress=partial(self._loading, asyncio.get_running_loop()),
-            )
-            if self._interrupted:
-                raise _Stopped("interrupted")
-        except DataError as error:
-            if self._interrupted:  # Ctrl-C ended whoever sends the data, too
-                raise _Stopped("interrupted") from error
-            # Nothing was asked and nothing paid for: a mistyped path leaves no run behind.
-            await self._journal.close()
-            shutil.rmtree(self._journal.folder, ignore_errors=True)
-            raise
-        for index, document in enumerate(data.documents):
-            if index % _LOADED_AT_ONCE == _LOADED_AT_ONCE - 1:
-                await asyncio.sleep(0)  # 20,000 documents take half a second: let others work
-            self._emit(
-                DocumentLoaded(
-                    index,
-                    document.name,
-                    document.path,
-                    document.bytes,
-                    document.mtime_ns,
-                    document.inode,
-                    document.encoding,
-                    document.errors,
-                )
-            )
-        self._emit(DataLoaded(data.kind, len(data.documents), data.bytes, dict(data.skipped)))
-        return data
-
-    def _loading(self, loop: asyncio.AbstractEventLoop, documents: int, size: int) -> None:
-        """Called in the loader's thread, some ten times a second: the way to end it early."""
-        if self._interrupted:
-            raise _Stopped("interrupted")
-        if self._account.seconds_left() <= 0:
-            raise _Stopped(f"max_seconds: {documents:,} documents were loaded when they were used")
-        loop.call_soon_threadsafe(self._emit, DataLoading(documents, size))
-
-    async def _answer(self, data: Data, workers: Workers) -> Outcome:
-        """Let the root node work; its data is looked at more closely meanwhile."""
-        self._emit(NodeStarted(ROOT, "", 0, self._spec.question))
-        self._node = node = self._root(data, workers)
-        looking = asyncio.create_task(self._look_closer(node))
+    async def _let_work(self) -> Outcome:
+        """The root's work; its data is looked at more closely meanwhile."""
+        ready = self._ready
+        assert ready is not None
+        self._node = node = self._root(ready)
+        looking = asyncio.create_task(self._look_closer(node, ready.examination))
         try:
             return await run_node(node)
         finally:
-            self._examination.stop()
+            ready.examination.stop()
             looking.cancel()
             await asyncio.gather(looking, return_exceptions=True)
+            await ready.repl.rest()
 
-    def _root(self, data: Data, workers: Workers) -> Node:
-        spec = self._spec
-        caller = Caller(
-            self._account,
-            self._shared.scheduler,
-            self._emit,
-            spec.limits,
-            estimator=self._shared.estimator,
-            price_of=spec.price_of,
-        )
-        offered = {
-            None: spec.sub_model,
-            spec.sub_model.name: spec.sub_model,
-            spec.model.name: spec.model,
-        }
-        router = Router(
-            ROOT, caller, self._account, offered, spec.tools, self._emit, self._listener is not None
-        )
-        functions = tuple(tool.description for tool in spec.tools.values())
-        repl = NodeRepl(
-            ROOT,
-            spec.sandbox.name,
-            workers,
-            data,
-            router,
-            functions,
-            self._emit,
-            self._recorded,
-            spec.limits.cell_seconds,
-            Blobs(self._journal.folder, CHECKPOINTS),
-        )
+    def _root(self, ready: _Ready) -> Node:
+        here, spec, conversation = self._here, self._spec, self._conversation
+        estimator = self._shared.estimator
+        earlier = tuple(map(_in_short, self._earlier))
 
         async def introduce(status: TurnStatus) -> Opening:
-            opened, estimated = await in_thread(opening, spec, data, status, self._shared.estimator)
-            self._examination.begin(estimated=estimated)
+            question = conversation.question
+            opened, estimated = await in_thread(
+                opening, spec, ready.data, status, estimator, question, earlier
+            )
+            ready.examination.begin(estimated=estimated)
             return opened
 
         return Node(
             ROOT,
-            spec.question,
+            conversation.question,
             introduce,
             model=spec.model,
             dialect=Fenced(),
-            repl=repl,
-            caller=caller,
-            account=self._account,
+            repl=ready.repl,
+            caller=ready.caller,
+            account=here.account,
             emit=self._emit,
+            tape=conversation,
             priced=spec.priced,
             on_text=self._on_text if self._listener and spec.stream_text else None,
         )
 
-    async def _look_closer(self, node: Node) -> None:
+    async def _look_closer(self, node: Node, examination: Examination) -> None:
         """Behind the first request; the node tells its model what came out."""
-        node.measured = await self._examination.measure()
-        await self._examination.hash_all()
+        node.measured = await examination.measure()
+        await examination.hash_all()
 
     def _out_of_time(self) -> bool:
-        return self._interrupted or self._account.seconds_left(final=True) <= 0
+        return self._interrupted or self._here.account.seconds_left(final=True) <= 0
 
     # -- the end -------------------------------------------------------------------------------
 
@@ -258,16 +357,15 @@ class Run:
         """What was paid for is handed over, whatever went wrong."""
         reason = str(error)
         if not isinstance(error, AbymeError):  # a fault of ours, or of a sandbox's
-            _log.error("run %s", self._journal.run, exc_info=error)
+            _log.error("run %s", self.run, exc_info=error)
             reason = f"a fault in Abyme itself: {type(error).__name__}: {error}"
         return Outcome(self._status(), self._draft(), reason)
 
-    async def _leave(self, held: contextlib.AsyncExitStack) -> None:
-        """Let go of the sandbox; nothing that goes wrong there takes the answer away."""
-        try:
-            await held.aclose()
-        except Exception:
-            _log.exception("run %s: its sandbox", self._journal.run)
+    async def _give_up(self, journal: Journal) -> None:
+        """Nothing came of it: a folder that was made for it goes again."""
+        await journal.close()
+        if self._spec.goes_on is None or self._spec.goes_on.how == "fork":
+            await in_thread(shutil.rmtree, journal.folder, ignore_errors=True)
 
     def _status(self) -> Status:
         return "partial" if self._node is not None and self._node.replied else "failed"
@@ -276,66 +374,69 @@ class Run:
         return Finish("", "", "draft") if self._node is None else self._node.draft
 
     def _end(self, outcome: Outcome, quotes: tuple[Quote, ...]) -> Answer:
+        here = self._here
+        teller, account = here.teller, here.account
         answer = Answer(
             text=outcome.finish.text,
             value=outcome.finish.value,
             status=outcome.status,
             reason=outcome.reason,
             quotes=quotes,
-            usage=self._account.usage,
-            cost=self._account.cost,
-            seconds=round(self._account.seconds, 6),
-            turns=self._turns,
-            peak_bytes=self._peak_bytes,
-            cpu_seconds=round(self._cpu_seconds, 6),
-            run=self._journal.run,
-            layers=self._layers or (),
+            usage=account.usage,
+            cost=account.cost,
+            seconds=round(account.seconds, 6),
+            turns=teller.turns,
+            peak_bytes=teller.peak_bytes,
+            cpu_seconds=round(teller.cpu_seconds, 6),
+            run=self.run,
+            layers=teller.layers or (),
         )
         # A journal that cannot be written has been said already, in the answer's reason.
         with contextlib.suppress(JournalError):
             self._emit(RunEnded(answer))
-        return answer
+        self._start_clock = account.pause()
+        self._last = RunEnded(answer).with_head(here.journal.head).answer
+        return self._last
 
     # -- events --------------------------------------------------------------------------------
 
+    @property
+    def _here(self) -> _Opened:
+        assert self._opened is not None
+        return self._opened
+
     def _emit(self, event: Event) -> None:
-        """Journal first; then whoever listens. A listener that raises is not heard again."""
-        self._journal.append(event)
-        self._turns += isinstance(event, TurnEnded)
-        if isinstance(event, CellEnded):
-            self._peak_bytes = max(self._peak_bytes, event.result.peak_bytes)
-            self._cpu_seconds += event.result.cpu_seconds
-        if isinstance(event, WorkerStarted):
-            held = event.layers if self._layers is None else self._layers
-            self._layers = tuple(layer for layer in held if layer in event.layers)
-        if self._listener is not None:
-            try:
-                self._listener(event)
-            except BaseException as error:  # SystemExit too: it would end the engine's thread
-                self._listener = None
-                _log.warning(
-                    "run %s: a listener raised and is dropped: %r", self._journal.run, error
-                )
+        self._here.teller.emit(event)
 
     def _on_text(self, key: str) -> OnText:
         return lambda text: self._emit(TextAdded(key, text))
 
-    def _recorded(self) -> Mapping[str, CallOutcome]:
-        return outcomes(record.event for record in read(self._journal.folder))
+    def _recorded(self) -> Outcomes:
+        outcomes = Outcomes()
+        for record in read(self._here.journal.folder):
+            outcomes.take(record.event)
+        return outcomes
 
-    def _started(self) -> RunStarted:
-        spec = self._spec
-        return RunStarted(
-            run=self._journal.run,
-            version=__version__,
-            question=spec.question,
-            model=spec.model.name,
-            sub_model=spec.sub_model.name,
-            base_url=public_url(spec.base_url) if spec.base_url else "",
-            limits=msgspec.to_builtins(spec.limits),
-            format=VERSION,
-            tools=tuple(spec.tools),
-            python=platform.python_version(),
-            priced=spec.priced,
-            sandbox=spec.sandbox.name,
-        )
+
+def _in_short(exchange: Exchange) -> Earlier:
+    answer = exchange.answer
+    return Earlier(exchange.question, "" if answer is None else answer.text)
+
+
+def _history(exchanges: list[Exchange]) -> dict[str, Any]:
+    """What the REPL has of what was asked before."""
+    return {"history": [_whole(exchange) for exchange in exchanges]}
+
+
+def _whole(exchange: Exchange) -> dict[str, Any]:
+    answer = exchange.answer
+    return {
+        "question": exchange.question,
+        "answer": None if answer is None else answer.value,
+        "text": "" if answer is None else answer.text,
+        "messages": [{"role": m.role, "text": m.text} for m in exchange.messages],
+    }
+
+
+def _nothing() -> None:
+    """What starts a clock that was not stopped."""

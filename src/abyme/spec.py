@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -15,12 +15,29 @@ from abyme.sandbox.base import Sandbox
 from abyme.subcalls.tools import Tool
 
 
+class GoesOn(msgspec.Struct, frozen=True, kw_only=True):
+    """From which run another goes on, and how.
+
+    ``resume``: where it was left. ``ask``: with a further question. ``fork``: as a run of its own,
+    from the end of turn ``turn``, with a further question where there is one.
+    """
+
+    folder: Path
+    how: Literal["resume", "ask", "fork"]
+    turn: int = 0
+    accept_changed: bool = False
+    """Go on although documents are not what they were."""
+    accept_different: bool = False
+    """Go on although cells that are run again do not do the same."""
+
+
 class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that one run is asked to do; already checked."""
 
     question: str
+    """Empty where the run goes on with the question that it had."""
     context: Any
-    """What the caller handed over: see :data:`abyme.context.load.Context`."""
+    """What the caller handed over: see :data:`abyme.context.load.Context`. None: what it had."""
     exclude: tuple[str, ...]
     model: Model
     sub_model: Model
@@ -36,6 +53,13 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Read what is hidden in directories too."""
     stream_text: bool = False
     """Have the root's replies streamed, and tell the listener as they grow."""
+    prices: Mapping[str, tuple[float, float]] = {}
+    """By model: US dollars per million tokens in and out, where the caller named them."""
+    redact: bool = False
+    """Keep hashes in the place of texts."""
+    durable: bool = False
+    """Wait with every event until it is on the disk."""
+    goes_on: GoesOn | None = None
 
     @property
     def reading(self) -> dict[str, Any]:

@@ -160,6 +160,8 @@ class Answer(msgspec.Struct, frozen=True):
     """The run's id: the name of its folder under ``runs``."""
     layers: tuple[str, ...] = ()
     """What held the code in every worker of this run; empty where nothing did, or none started."""
+    head: str = ""
+    """The hash of the journal's last line, this answer's own: ``abyme verify --head`` takes it."""
 
     def __str__(self) -> str:
         return self.text

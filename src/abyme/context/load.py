@@ -20,7 +20,7 @@ from abyme.context.progress import Progress, Tell
 from abyme.context.spool import slices_of, write
 from abyme.context.stream import Stream, stream_slices
 from abyme.context.walk import HIDDEN, IGNORED, SPECIAL, TWICE, UNREADABLE, Choice
-from abyme.errors import DataError
+from abyme.errors import DataChanged, DataError
 
 __all__ = ["Context", "load"]
 
@@ -159,6 +159,15 @@ class _Loader:
     def _next_path(self) -> Path:
         self._written += 1
         return self._folder / f"{self._written:06}.txt"
+
+
+def look_again(document: Document) -> Document:
+    """A document as it is now. Raises :class:`DataChanged` where it is gone or no text."""
+    try:
+        found, encoding, measures = _look(document.path, document.name, _OPEN)
+    except _Unfit as unfit:
+        raise DataChanged(f"{shown(document.name)} is not what it was: {unfit.error}") from unfit
+    return _document(document.name, document.path, found, encoding, measures, owned=document.owned)
 
 
 def _file(item: Item) -> Document:

@@ -30,6 +30,13 @@ class TurnStatus(msgspec.Struct, frozen=True, kw_only=True):
     recursion: bool = False
 
 
+class Earlier(msgspec.Struct, frozen=True):
+    """A question that was dealt with before, in the same REPL. ``answer``: "" where it has none."""
+
+    question: str
+    answer: str
+
+
 class Opening(msgspec.Struct, frozen=True, kw_only=True):
     """What the first messages are made of. ``description`` is the data's, of constant size."""
 
@@ -44,6 +51,8 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     """The models that code may ask for, where there is more than one."""
     tools: tuple[Function, ...] = ()
     """The functions that the user added."""
+    earlier: tuple[Earlier, ...] = ()
+    """What was asked before, where this is a further question."""
 
 
 class TurnReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from string import Template
 
 import msgspec
 
-from abyme.dialects.base import MOST_REMINDERS, Opening, TurnReport, TurnStatus
+from abyme.dialects.base import MOST_REMINDERS, Earlier, Opening, TurnReport, TurnStatus
 from abyme.dialects.cells import cells
 from abyme.dialects.prose import ProseFinish, prose_finish
 from abyme.dialects.status import failed_calls, one_line, status_line
@@ -26,6 +26,8 @@ from abyme.types import CellResult, Ended, Message, Variable
 
 _NAME = 60
 _LINE = 200
+_EARLIER = 5
+"""Earlier questions that are told of, the last ones."""
 _FEWEST = 200
 """Characters that the output of a cell gets at least, however many cells share the room."""
 _RECURSION = {
@@ -75,11 +77,13 @@ class Fenced(msgspec.Struct, frozen=True, kw_only=True):
             tools=_tools(opening.tools),
         )
         parts = [
+            _earlier(opening.earlier),
             f"Question:\n{opening.question}",
             f"The data:\n{opening.description}",
             status_line(opening.status),
         ]
-        return (Message("system", system.strip()), Message("user", "\n\n".join(parts)))
+        told = "\n\n".join(part for part in parts if part)
+        return (Message("system", system.strip()), Message("user", told))
 
     def turn_message(self, report: TurnReport) -> str:
         """What the cells printed and how they ended, notes, the question, the status line."""
@@ -187,6 +191,23 @@ def fenced(text: str) -> str:
     longest = max(map(len, re.findall(r"`{3,}", text)), default=2)
     mark = "`" * (longest + 1)
     return f"{mark}\n{text}\n{mark}"
+
+
+def _earlier(earlier: Sequence[Earlier]) -> str:
+    """What was asked before, in short; what it made is still there."""
+    if not earlier:
+        return ""
+    lines = [
+        "This question follows others, in the same REPL: their variables are still there "
+        "(SHOW_VARS()), and `history` has the exchanges whole: a list of dicts with question, "
+        "answer, text and messages."
+    ]
+    if (left := len(earlier) - _EARLIER) > 0:
+        lines.append(f"({left:,} more before these)")
+    for exchange in earlier[-_EARLIER:]:
+        answer = shorten(exchange.answer, 5 * _LINE) if exchange.answer else "(none was found)"
+        lines += [f"- Asked: {one_line(exchange.question, 2 * _LINE)}", f"  Answered: {answer}"]
+    return "\n".join(lines)
 
 
 def _models(models: Sequence[str]) -> str:

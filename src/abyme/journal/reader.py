@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from abyme.errors import JournalError
-from abyme.events import JOURNALLED, Event
+from abyme.events import JOURNALLED, Event, RunEnded
 from abyme.inside.codec import MAX_FRAME
 from abyme.inside.hits import cut_end
 from abyme.journal.blobs import Blobs
@@ -65,7 +65,10 @@ def read(folder: Path) -> Iterator[Record]:
             raise JournalError(f"{folder / JOURNAL}: line {number + 1} does not follow the last")
         previous = line_hash(line)
         redacted = redacted or (number == 0 and raw.get("redacted") is True)
-        yield _record(folder, raw, number, redacted=redacted)
+        record = _record(folder, raw, number, redacted=redacted)
+        if isinstance(event := record.event, RunEnded):
+            record = msgspec.structs.replace(record, event=event.with_head(previous))
+        yield record
 
 
 def find_run(runs: Path, run: str) -> Path:

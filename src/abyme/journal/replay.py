@@ -1,11 +1,10 @@
 """Answers by call key: what a re-run cell is given instead of asking anybody again.
 
-Restoring a dead worker is this; resuming, replaying and forking a run will be the same.
+Restoring a dead worker, resuming a run, replaying and forking it all rest on this.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -14,21 +13,57 @@ from abyme.events import CallEnded, CallRefused, Event, HostAnswered
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """How a recorded call ended: its value, or the type and message of its error."""
+    """How a recorded call ended: its value, or the type and message of its error.
+
+    ``answered``: it was; no model call that failed was, and it may be made again.
+    """
 
     value: Any = None
     error: str = ""
     error_type: str = ""
+    answered: bool = True
 
 
-def outcomes(events: Iterable[Event]) -> dict[str, Outcome]:
-    """The outcome of every call that ``events`` saw to its end, by its key."""
-    found: dict[str, Outcome] = {}
-    for event in events:
+class Outcomes:
+    """The outcome of every call that was seen to its end, by its key: a fold over events."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, Outcome] = {}
+
+    def take(self, event: Event) -> None:
+        """Take the next event."""
         if isinstance(event, CallEnded):
-            found[event.key] = Outcome(event.text, event.error, event.error_type)
+            done = not event.error
+            self._found[event.key] = Outcome(event.text, event.error, event.error_type, done)
         elif isinstance(event, CallRefused):
-            found[event.key] = Outcome(None, event.error, event.error_type)
+            self._found[event.key] = Outcome(None, event.error, event.error_type, False)
         elif isinstance(event, HostAnswered):
-            found[event.key] = Outcome(event.value, event.error, event.error_type)
-    return found
+            self._found[event.key] = Outcome(event.value, event.error, event.error_type)
+
+    def of(self, key: str) -> Outcome | None:
+        """That of one call."""
+        return self._found.get(key)
+
+
+class Record(msgspec.Struct, frozen=True):
+    """What is on record of a cell that runs again.
+
+    ``whole``: it ran to its end, and every call that it made is there: it is given no other. Else
+    it was cut off: what was answered is given, and what was not is asked.
+    """
+
+    outcomes: Outcomes
+    whole: bool = True
+
+    def outcome(self, key: str) -> Outcome | None:
+        """What a call is given; None where it is to be made."""
+        found = self.outcomes.of(key)
+        if self.whole:
+            return found or NOT_MADE
+        return found if found is not None and found.answered else None
+
+
+NOT_MADE = Outcome(
+    error="this call was not made when the cell first ran, and is not made now",
+    error_type="CallError",
+)

@@ -167,6 +167,11 @@ class Journal:
         """The hash of the last line: whoever keeps it can tell later that nothing was changed."""
         return self._previous
 
+    def abandon(self) -> None:
+        """Let go of a journal to which nothing was appended."""
+        file, self._file = self._file, -1
+        release(file)
+
     async def close(self) -> None:
         """Sync and close. Idempotent."""
         if self._file < 0:

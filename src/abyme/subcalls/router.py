@@ -20,7 +20,7 @@ from abyme.events import (
     OutputAdded,
 )
 from abyme.inside.hits import cut_end
-from abyme.journal.replay import Outcome
+from abyme.journal.replay import NOT_MADE, Outcome, Record
 from abyme.ledger import Account
 from abyme.models.base import Model, Request
 from abyme.models.caller import Caller
@@ -34,6 +34,7 @@ MAX_HOST_CALLS = 10_000
 """Calls of a cell that no limit of the run counts; each is two events in the journal."""
 MAX_TOLD = 256_000_000
 """Characters of the arguments of a node's tools, all of which the journal keeps."""
+_OVER = "the question has been answered: no call is made any more"
 _FAILED_KEPT = 1_000
 _FATAL = (JournalError, DataError)
 """What ends the run rather than one item of a batch."""
@@ -101,7 +102,9 @@ class Router:
         self._tools_at_once = asyncio.Semaphore(self._width)
         self._keys = Keys(node)
         self._told = 0
-        self._recorded: Mapping[str, Outcome] | None = None
+        self._record: Record | None = None
+        self._calling: set[asyncio.Task[Any]] = set()
+        self._over = False
         self._cells: dict[int, CellCalls] = {}
         self._handlers: dict[str, tuple[Any, Callable[[int, Any], Awaitable[Any]]]] = {
             "llm_query": (LlmQuery, self._llm_query),
@@ -111,11 +114,21 @@ class Router:
             "budget": (Budget, self._budget),
         }
 
-    def start_cell(self, cell: int, recorded: Mapping[str, Outcome] | None = None) -> None:
-        """A cell begins. With ``recorded`` it is re-run: nothing is asked again."""
+    def start_cell(self, cell: int, record: Record | None = None) -> None:
+        """A cell begins. With ``record`` it is re-run: nothing that it has is asked again."""
         self._keys.start_cell(cell)
-        self._recorded = recorded
+        self._record = record
         self._cells[cell] = CellCalls()
+        self._over = False
+
+    async def end_calls(self) -> None:
+        """The question has been dealt with: threads that cells left behind ask no more."""
+        self._over = True
+        calling = list(self._calling)
+        for task in calling:
+            task.cancel()
+        if calling:
+            await asyncio.wait(calling)
 
     def calls_of(self, cell: int) -> CellCalls:
         """The sub-calls that ``cell`` has made so far."""
@@ -123,11 +136,27 @@ class Router:
 
     def output(self, cell: int, text: str) -> None:
         """See :class:`abyme.sandbox.base.Host`; a re-run cell's output has been seen already."""
-        if self._recorded is None:
+        if self._record is None or not self._record.whole:
             self._emit(OutputAdded(self._node, cell, text))
 
     async def call(self, cell: int, name: str, arguments: dict[str, Any]) -> Any:
         """See :class:`abyme.sandbox.base.Host`."""
+        if self._over:
+            raise CallFailed(_OVER)
+        task = asyncio.current_task()
+        assert task is not None
+        self._calling.add(task)
+        try:
+            return await self._answer(cell, name, arguments)
+        except asyncio.CancelledError:
+            if self._over:
+                task.uncancel()
+                raise CallFailed(_OVER) from None
+            raise
+        finally:
+            self._calling.discard(task)
+
+    async def _answer(self, cell: int, name: str, arguments: dict[str, Any]) -> Any:
         if name in self._tools:
             return await self._tool(cell, name, arguments)
         if name not in self._handlers:
@@ -142,13 +171,13 @@ class Router:
     # -- the handlers --------------------------------------------------------------------------
 
     async def _llm_query(self, cell: int, asked: LlmQuery) -> str:
-        return await self._leaf(cell, "llm_query", asked.prompt, asked.model)
+        return await self._one(cell, "llm_query", asked.prompt, asked.model)
 
     async def _llm_query_batched(self, cell: int, asked: LlmQueryBatched) -> list[Any]:
         return await self._batch(cell, "llm_query", asked.prompts, asked.model)
 
     async def _rlm_query(self, cell: int, asked: RlmQuery) -> str:
-        return await self._leaf(
+        return await self._one(
             cell, "rlm_query", plain_prompt(asked.question, asked.context), asked.model
         )
 
@@ -175,22 +204,26 @@ class Router:
         """All at once, answers in order; what failed is an item, what ends the run is raised."""
         if len(prompts) > MAX_BATCH:
             raise CallFailed(f"a batch has at most {MAX_BATCH:,} prompts, not {len(prompts):,}")
-        self._refuse_too_many(cell, kind, prompts, model)
-        self._asked(cell, len(prompts))
+        whole = self._keys.next(cell, f"{kind}_batched", {"prompts": prompts, "model": model})
+        keys = [self._leaf_key(cell, kind, prompt, model) for prompt in prompts]
+        missing = sum(self._on_record(key) is None for key in keys)
+        self._refuse_too_many(cell, kind, whole, missing)
+        self._asked(cell, missing)
         items: list[Any] = [None] * len(prompts)
-        waiting = iter(enumerate(prompts))
-        refused: list[BudgetExceeded] = []
+        waiting = iter(enumerate(zip(keys, prompts, strict=True)))
+        refused: list[AbymeError] = []
 
         async def work() -> None:
-            for index, prompt in waiting:
+            for index, (key, prompt) in waiting:
                 try:
-                    if refused:  # the money is gone: the rest need not ask one by one
-                        raise refused[0]
-                    items[index] = {"value": await self._leaf(cell, kind, prompt, model, index)}
+                    if refused and self._on_record(key) in (None, NOT_MADE):
+                        raise refused[0]  # the money is gone: the rest need not ask one by one
+                    said = await self._leaf(cell, kind, key, prompt, model, index)
+                    items[index] = {"value": said}
                 except _FATAL:
                     raise
                 except AbymeError as error:
-                    if isinstance(error, BudgetExceeded):
+                    if error.kind == BudgetExceeded.__name__:
                         refused.append(error)
                     items[index] = {"error": {"type": error.kind, "message": error.for_code}}
 
@@ -204,41 +237,53 @@ class Router:
             await asyncio.gather(*workers, return_exceptions=True)
         return items
 
-    def _refuse_too_many(
-        self, cell: int, kind: CallKind, prompts: list[str], model: str | None
-    ) -> None:
-        """Raise where the batch has more prompts than calls are left, or was refused before.
+    def _refuse_too_many(self, cell: int, kind: CallKind, key: str, prompts: int) -> None:
+        """Raise where the batch has more ``prompts`` to be sent than calls are left, or had once.
 
         The calls that are left are worth more than the first few answers of such a batch.
         """
-        key = self._keys.next(cell, f"{kind}_batched", {"prompts": prompts, "model": model})
-        if self._recorded is not None:
-            if key in self._recorded:
-                replayed(self._recorded, key)
+        if self._record is not None and self._record.whole:
+            if (refused := self._record.outcomes.of(key)) is not None:
+                replayed(refused)
             return
         left = self._account.snapshot()["calls"]["left"]
-        if left is None or len(prompts) <= left:
+        if left is None or prompts <= left:
             return
         why = (
-            f"{len(prompts):,} prompts, but only {left:,} calls are left: none was sent; put more "
+            f"{prompts:,} prompts, but only {left:,} calls are left: none was sent; put more "
             "items into a prompt"
         )
         self._emit(CallRefused(key, self._node, cell, kind, why, "BudgetExceeded"))
         raise CallFailed(why, "BudgetExceeded")
 
+    def _leaf_key(self, cell: int, kind: CallKind, prompt: str, model: str | None) -> str:
+        return self._keys.next(cell, kind, {"prompt": prompt, "model": model})
+
+    def _on_record(self, key: str) -> Outcome | None:
+        return None if self._record is None else self._record.outcome(key)
+
+    async def _one(self, cell: int, kind: CallKind, prompt: str, model: str | None) -> str:
+        """A call by itself."""
+        key = self._leaf_key(cell, kind, prompt, model)
+        self._asked(cell, int(self._on_record(key) is None))
+        return await self._leaf(cell, kind, key, prompt, model)
+
     async def _leaf(
-        self, cell: int, kind: CallKind, prompt: str, model: str | None, index: int | None = None
+        self,
+        cell: int,
+        kind: CallKind,
+        key: str,
+        prompt: str,
+        model: str | None,
+        index: int | None = None,
     ) -> str:
         """One plain model call; ``index`` is its place in a batch."""
-        key = self._keys.next(cell, kind, {"prompt": prompt, "model": model})
         calls = self._cells.setdefault(cell, CellCalls())
         calls.made += 1
-        if index is None:
-            self._asked(cell, 1)
         try:
             asked = self._model(model)
-            if self._recorded is not None:
-                return str(replayed(self._recorded, key)).strip()
+            if (recorded := self._on_record(key)) is not None:
+                return str(replayed(recorded)).strip()
             request = Request((Message("user", prompt),), purpose="sub")
             reply = await self._caller.call(
                 asked,
@@ -256,7 +301,7 @@ class Router:
             raise
 
     def _asked(self, cell: int, count: int) -> None:
-        if self._recorded is None:
+        if count:
             self._emit(CallsAsked(self._node, cell, count))
 
     def _model(self, name: str | None) -> Model:
@@ -276,8 +321,8 @@ class Router:
         calls.asked += 1
         if calls.asked > MAX_HOST_CALLS:
             raise CallFailed(f"more than {MAX_HOST_CALLS:,} calls of tools and budget() in a cell")
-        if self._recorded is not None:
-            return replayed(self._recorded, key)
+        if (recorded := self._on_record(key)) is not None:
+            return replayed(recorded)
         self._told += characters(arguments)
         if self._told > MAX_TOLD:
             raise CallFailed(f"tools were given over {MAX_TOLD:,} characters, all told")
@@ -300,11 +345,8 @@ class Router:
         return value
 
 
-def replayed(recorded: Mapping[str, Outcome], key: str) -> Any:
+def replayed(outcome: Outcome) -> Any:
     """The recorded value of a call, or its recorded error raised again."""
-    outcome = recorded.get(key)
-    if outcome is None:
-        raise CallFailed("this call was not made when the cell first ran, and is not made now")
     if outcome.error:
         raise CallFailed(outcome.error, outcome.error_type)
     return outcome.value

@@ -1,0 +1,51 @@
+"""Waiting for an answer: in a thread or in a loop, with or without news of how far it has come."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+from collections.abc import Callable
+
+from abyme.engine import Handle, engine
+from abyme.errors import ConfigError
+from abyme.progress import Following, Progress
+from abyme.telling import Listener
+from abyme.types import Answer
+
+Start = Callable[[Listener | None], Handle]
+
+
+def answer_of(start: Start, progress: Callable[[Progress], None] | None) -> Answer:
+    """The answer of the run that ``start`` starts. Leaving early (Ctrl-C) ends it first.
+
+    Raises :class:`ConfigError` in the engine's own thread.
+    """
+    if engine().is_current():
+        raise ConfigError("this would wait for itself here: use the method for running loops")
+    following = Following()
+    handle = start(following.take if progress else None)
+    try:
+        if progress is not None:
+            following.call(progress, handle.future)
+        return handle.future.result()
+    except BaseException:
+        handle.interrupt()
+        with contextlib.suppress(TimeoutError, concurrent.futures.CancelledError):
+            handle.future.exception(timeout=10)  # be gone only when it is
+        raise
+
+
+async def aanswer_of(start: Start, progress: Callable[[Progress], None] | None) -> Answer:
+    """:func:`answer_of` for a running event loop; cancelling it ends the run first."""
+    following = Following()
+    handle = start(following.take if progress else None)
+    waiting = asyncio.wrap_future(handle.future)
+    try:
+        if progress is not None:
+            await following.call_while(progress, waiting)
+        return await asyncio.shield(waiting)
+    except BaseException:
+        handle.interrupt()
+        await asyncio.wait([waiting])
+        raise

@@ -1,0 +1,105 @@
+"""Data as a journal has it: the same documents again, if they are still what they were."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from abyme.context.documents import Data, Document, Measures, shown
+from abyme.context.identity import sha256
+from abyme.context.load import look_again
+from abyme.errors import DataChanged, DataError
+from abyme.events import DataLoaded, DocumentLoaded
+
+_NAMED = 5
+"""Changed documents that are named."""
+
+
+def loaded_event(index: int, document: Document, folder: Path) -> DocumentLoaded:
+    """What the journal in ``folder`` says of a document."""
+    measures = document.measures
+    path = os.path.relpath(document.path, folder) if document.owned else document.path
+    return DocumentLoaded(
+        index,
+        document.name,
+        path,
+        document.bytes,
+        document.mtime_ns,
+        document.inode,
+        document.encoding,
+        document.errors,
+        document.owned,
+        document.bom,
+        None if measures is None else (measures.characters, measures.lines, measures.longest_line),
+    )
+
+
+def recall(
+    loaded: DataLoaded,
+    documents: Mapping[int, DocumentLoaded],
+    hashes: Mapping[int, str],
+    folder: Path,
+    *,
+    accept_changed: bool = False,
+) -> tuple[Data, tuple[int, ...]]:
+    """The data of the run in ``folder``, and the indices of documents that are not the same.
+
+    One whose size, time and inode are not what they were is the same where its bytes are, by the
+    SHA-256 in the journal: a folder may have been copied, or brought back from a backup.
+
+    Raises :class:`DataError` where the journal does not have all of it, and :class:`DataChanged`
+    where documents changed, unless ``accept_changed``, or are gone.
+    """
+    if len(documents) < loaded.documents or set(documents) != set(range(loaded.documents)):
+        raise DataError("its journal does not have all documents: ask again instead")
+    found = [_document(documents[index], folder) for index in range(loaded.documents)]
+    changed: dict[int, Document] = {}
+    for index, document in enumerate(found):
+        try:
+            document.check()
+        except DataError:
+            again = look_again(document)
+            same = replace(document, bytes=again.bytes, mtime_ns=again.mtime_ns, inode=again.inode)
+            if _has_hash(same, hashes.get(index)):
+                found[index] = same
+            else:
+                found[index] = changed[index] = again
+    if changed and not accept_changed:
+        raise DataChanged(
+            f"not what it was when the run was left: {_listed(list(changed.values()))}; "
+            "--accept-changed goes on with what is there now"
+        )
+    return Data(loaded.kind, tuple(found), dict(loaded.skipped)), tuple(changed)
+
+
+def _document(event: DocumentLoaded, folder: Path) -> Document:
+    path = Path(event.path)
+    if event.owned:
+        path = folder / path
+        if path.parent != folder / "data":
+            raise DataError(f"the journal names no copy of the run's own: {shown(event.path)}")
+    return Document(
+        name=event.name,
+        path=str(path),
+        bytes=event.bytes,
+        mtime_ns=event.mtime_ns,
+        inode=event.inode,
+        encoding=event.encoding,
+        errors=event.errors,
+        bom=event.bom,
+        owned=event.owned,
+        measures=None if event.measures is None else Measures(*event.measures),
+    )
+
+
+def _has_hash(document: Document, digest: str | None) -> bool:
+    return digest is not None and sha256(document, lambda: False) == digest
+
+
+def _listed(documents: Sequence[Document]) -> str:
+    names = ", ".join(shown(document.name, 80) for document in documents[:_NAMED])
+    more = len(documents) - _NAMED
+    return f"{names} and {more:,} more" if more > 0 else names
