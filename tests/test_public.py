@@ -18,16 +18,19 @@ def test_the_public_names() -> None:
         "ConfigError",
         "DataChanged",
         "DataError",
+        "Difference",
         "JournalError",
         "Limits",
         "ModelError",
         "Preview",
         "Progress",
         "Quote",
+        "Replayed",
         "Session",
         "Stream",
         "Usage",
         "__version__",
+        "replay",
     }
     for name in abyme.__all__:
         assert hasattr(abyme, name)

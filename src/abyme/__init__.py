@@ -24,8 +24,10 @@ if TYPE_CHECKING:
         JournalError,
         ModelError,
     )
+    from abyme.offline import replay
     from abyme.preview import Preview
     from abyme.progress import Progress
+    from abyme.replaying import Difference, Replayed
     from abyme.rlm import RLM
     from abyme.session import Session
     from abyme.streaming import Stream
@@ -38,16 +40,19 @@ __all__ = [
     "ConfigError",
     "DataChanged",
     "DataError",
+    "Difference",
     "JournalError",
     "Limits",
     "ModelError",
     "Preview",
     "Progress",
     "Quote",
+    "Replayed",
     "Session",
     "Stream",
     "Usage",
     "__version__",
+    "replay",
 ]
 
 _ROOMS = {
@@ -55,8 +60,10 @@ _ROOMS = {
     "abyme.errors": (
         *("AbymeError", "ConfigError", "DataChanged", "DataError", "JournalError", "ModelError"),
     ),
+    "abyme.offline": ("replay",),
     "abyme.preview": ("Preview",),
     "abyme.progress": ("Progress",),
+    "abyme.replaying": ("Difference", "Replayed"),
     "abyme.rlm": ("RLM",),
     "abyme.session": ("Session",),
     "abyme.streaming": ("Stream",),

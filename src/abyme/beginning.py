@@ -96,6 +96,7 @@ def terms_of(spec: RunSpec) -> Terms:
         priced=spec.priced,
         prices=dict(spec.prices),
         sandbox=spec.sandbox.name,
+        parameters={name: tool.description.parameters for name, tool in spec.tools.items()},
     )
 
 

@@ -36,6 +36,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     priced: bool = True
     prices: dict[str, tuple[float, float]] = {}
     sandbox: str = ""
+    parameters: dict[str, tuple[str, ...]] = {}
 
 
 class RunStarted(Event, frozen=True):
@@ -58,6 +59,8 @@ class RunStarted(Event, frozen=True):
     """Where code runs; ``process, unsafe-local`` where nothing holds it."""
     prices: dict[str, tuple[float, float]] = {}
     """By model: US dollars per million tokens in and out, where the caller named them."""
+    parameters: dict[str, tuple[str, ...]] = {}
+    """Of the tools by name: how their parameters are called, in order."""
     redacted: bool = False
     """Texts are kept as hashes alone: nothing of the run can be done again."""
 

@@ -117,7 +117,7 @@ class NodeWorker:
             await self.open()
         differing: list[int] = []
         record = Record(outcomes)
-        again = [cell for cell in past if cell.cell > saved and _is_repeatable(cell)]
+        again = [cell for cell in past if cell.cell > saved and is_repeatable(cell)]
         for cell in again:
             result = await self.run(cell.cell, cell.code, record, cell.clock or None)
             if result.ended == "died":
@@ -173,7 +173,8 @@ def is_gone(cell: Cell) -> bool:
     return cell.result is None or cell.result.ended == "died"
 
 
-def _is_repeatable(cell: Cell) -> bool:
+def is_repeatable(cell: Cell) -> bool:
+    """Whether a cell ended by itself, so that it can be run again."""
     return cell.result is not None and cell.result.ended in _REPEATABLE
 
 

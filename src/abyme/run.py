@@ -12,19 +12,19 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 
 from abyme.beginning import begin, first_events, terms_of
 from abyme.context.documents import Data
 from abyme.context.recall import loaded_event
-from abyme.dialects.base import Earlier, Opening, TurnStatus
+from abyme.dialects.base import Opening, TurnStatus
 from abyme.dialects.messages import Fenced
 from abyme.errors import AbymeError, DataError, JournalError
 from abyme.events import Event, NodeStarted, QuestionAsked, RunEnded, TextAdded
 from abyme.examination import Examination
 from abyme.gathering import Stopped, gather, gather_again
+from abyme.history import history, in_short
 from abyme.journal.blobs import Blobs
 from abyme.journal.format import CHECKPOINTS
 from abyme.journal.reader import Record, read
@@ -197,7 +197,7 @@ class Run:
         self._conversation = Conversation(question, asked.number, turns, cells)
         self._node = None
         if self._ready is not None:
-            await self._ready.repl.converse(self._conversation, _history(self._earlier))
+            await self._ready.repl.converse(self._conversation, history(self._earlier))
         return await self.ask()
 
     async def close(self) -> None:
@@ -242,7 +242,7 @@ class Run:
         examination = Examination(data, self._emit, here.tape.hashes, here.tape.measured)
         self._ready = _Ready(data, examination, caller, repl)
         if self._earlier:
-            await repl.converse(self._conversation, _history(self._earlier))
+            await repl.converse(self._conversation, history(self._earlier))
 
     def _repl_over(self, data: Data, workers: Workers, caller: Caller) -> NodeRepl:
         here, spec, goes_on = self._here, self._spec, self._spec.goes_on
@@ -318,7 +318,7 @@ class Run:
     def _root(self, ready: _Ready) -> Node:
         here, spec, conversation = self._here, self._spec, self._conversation
         estimator = self._shared.estimator
-        earlier = tuple(map(_in_short, self._earlier))
+        earlier = tuple(map(in_short, self._earlier))
 
         async def introduce(status: TurnStatus) -> Opening:
             question = conversation.question
@@ -416,26 +416,6 @@ class Run:
         for record in read(self._here.journal.folder):
             outcomes.take(record.event)
         return outcomes
-
-
-def _in_short(exchange: Exchange) -> Earlier:
-    answer = exchange.answer
-    return Earlier(exchange.question, "" if answer is None else answer.text)
-
-
-def _history(exchanges: list[Exchange]) -> dict[str, Any]:
-    """What the REPL has of what was asked before."""
-    return {"history": [_whole(exchange) for exchange in exchanges]}
-
-
-def _whole(exchange: Exchange) -> dict[str, Any]:
-    answer = exchange.answer
-    return {
-        "question": exchange.question,
-        "answer": None if answer is None else answer.value,
-        "text": "" if answer is None else answer.text,
-        "messages": [{"role": m.role, "text": m.text} for m in exchange.messages],
-    }
 
 
 def _nothing() -> None:

@@ -70,3 +70,11 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     def priced(self) -> bool:
         """Whether the prices of all its models are known; else no limit on dollars can bind."""
         return None not in map(self.price_of, (self.model, self.sub_model))
+
+
+class ReplaySpec(msgspec.Struct, frozen=True, kw_only=True):
+    """Which run is to be done again, and where its code runs."""
+
+    folder: Path
+    sandbox: Sandbox
+    accept_changed: bool = False

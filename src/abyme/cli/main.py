@@ -251,6 +251,45 @@ def runs(limit: int, as_json: bool, runs_folder: str | None) -> None:
 
 
 @app.command()
+@click.argument("run", shell_complete=_complete_run)
+@click.option("--accept-changed", is_flag=True, help="Although the data is not what it was.")
+@click.option("--sandbox", metavar="NAME", help="process, bubblewrap, docker or podman.")
+@click.option("--image", metavar="NAME", help="For docker and podman; fetch it first.")
+@click.option("--unsafe-local", is_flag=True, help="Run code unconfined, with all your rights.")
+@click.option("--json", "as_json", is_flag=True, help="What came of it, as JSON.")
+@_runs_option
+def replay(
+    run: str,
+    accept_changed: bool,
+    unsafe_local: bool,
+    as_json: bool,
+    runs_folder: str | None,
+    **flags: str | None,
+) -> None:
+    """Do a run again, offline: its code runs, its calls are answered from the journal.
+
+    Says that all came out the same, or where the first difference is. Nothing is asked, spent or
+    written.
+
+    Exit codes: 0 the same, 1 different, 2 wrong usage or data.
+    """
+    from abyme.cli import replay
+    from abyme.cli.sandboxes import chosen_sandbox
+    from abyme.hardening import harden
+    from abyme.journal.reader import find_run
+    from abyme.settings import load_settings
+
+    harden()
+    settings = load_settings(os.environ, Path()).over(**flags)
+    sandbox = chosen_sandbox(settings, unsafe_local=unsafe_local)
+    folder = find_run(_where(runs_folder), run)
+    lines, code = replay.run(folder, sandbox, accept_changed=accept_changed, as_json=as_json)
+    for line in lines:
+        put(line)
+    sys.exit(code)
+
+
+@app.command()
 @click.option("--check", is_flag=True, help="Ask the endpoint for its models, to try URL and key.")
 @click.option("--json", "as_json", is_flag=True, help="What was found, as JSON.")
 def doctor(check: bool, as_json: bool) -> None:

@@ -107,3 +107,13 @@ def tool_table(functions: Iterable[Callable[..., Any]]) -> dict[str, Tool]:
             raise ConfigError(f"two tools are called {tool.name}")
         table[tool.name] = tool
     return table
+
+
+def absent_tool(name: str) -> Tool:
+    """A tool whose function is not at hand: for cells whose calls are all on record."""
+
+    def absent() -> None:
+        raise LookupError(f"the function {name} is not here")
+
+    absent.__name__ = name
+    return Tool(absent)

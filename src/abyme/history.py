@@ -1,0 +1,30 @@
+"""What was asked before in a session: in short for the next conversation, whole for its REPL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from abyme.dialects.base import Earlier
+from abyme.journal.tape import Exchange
+
+
+def in_short(exchange: Exchange) -> Earlier:
+    """What the next conversation is told of it."""
+    answer = exchange.answer
+    return Earlier(exchange.question, "" if answer is None else answer.text)
+
+
+def history(exchanges: Sequence[Exchange]) -> dict[str, Any]:
+    """What the REPL has of what was asked before."""
+    return {"history": [_whole(exchange) for exchange in exchanges]}
+
+
+def _whole(exchange: Exchange) -> dict[str, Any]:
+    answer = exchange.answer
+    return {
+        "question": exchange.question,
+        "answer": None if answer is None else answer.value,
+        "text": "" if answer is None else answer.text,
+        "messages": [{"role": m.role, "text": m.text} for m in exchange.messages],
+    }

@@ -1,0 +1,273 @@
+"""Doing a run again, offline: every cell runs, every call is answered from the journal.
+
+No model is asked and nothing is written. What comes out is held against what the journal says, and
+the first difference ends it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from abyme.checkpoints import Checkpoints
+from abyme.config import Limits
+from abyme.context.documents import Data
+from abyme.context.recall import recall
+from abyme.dialects.messages import Fenced
+from abyme.errors import DataError, JournalError
+from abyme.events import (
+    CallEnded,
+    CellEnded,
+    CellStarted,
+    Event,
+    QuestionAsked,
+    RunEnded,
+    WorkerRestored,
+)
+from abyme.examination import Examination
+from abyme.history import history
+from abyme.journal.blobs import Blobs
+from abyme.journal.format import CHECKPOINTS
+from abyme.journal.reader import Record as Line
+from abyme.journal.reader import read
+from abyme.journal.replay import Record
+from abyme.journal.tape import Cell, Tape
+from abyme.ledger import Account
+from abyme.models.caller import Caller
+from abyme.models.scheduler import Scheduler
+from abyme.models.scripted import Scripted
+from abyme.node_worker import NodeWorker, Place, is_repeatable
+from abyme.sandbox.base import Function, Workers
+from abyme.spec import ReplaySpec
+from abyme.subcalls.router import Router
+from abyme.subcalls.tools import absent_tool
+from abyme.threads import in_thread
+from abyme.types import Answer, CellResult, Finish, Quote
+
+_NODE = "0"
+_COMPARED = (
+    "ended", "output", "output_chars", "error", "variables", "finish", "draft", "calls",
+    "failed_calls", "notes",
+)  # fmt: skip
+"""Of a cell's result: all but times and memory."""
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """The first thing that was not the same. ``what``: of a cell a field of its result."""
+
+    turn: int
+    cell: int
+    """0 where it is none of a cell's."""
+    what: str
+    before: Any
+    now: Any
+
+
+class Replayed(msgspec.Struct, frozen=True, kw_only=True):
+    """What a replay came to. ``skipped``: cells that were stopped or died, and are not repeated."""
+
+    run: str
+    difference: Difference | None
+    turns: int
+    cells: int
+    """That were run again."""
+    calls: int
+    """That were answered from the journal."""
+    skipped: tuple[int, ...] = ()
+
+    @property
+    def identical(self) -> bool:
+        """Whether all that was done again came out the same."""
+        return self.difference is None
+
+
+class _Differs(Exception):
+    def __init__(self, difference: Difference) -> None:
+        super().__init__(difference.what)
+        self.difference = difference
+
+
+async def replay(spec: ReplaySpec) -> Replayed:
+    """Do the run of ``spec`` again.
+
+    Raises :class:`JournalError` where its journal cannot be read, or was kept without its texts,
+    :class:`~abyme.errors.DataChanged` where its data is not what it was, and
+    :class:`~abyme.errors.SandboxError`.
+    """
+    lines, whole, data = await in_thread(_read, spec)
+    assert whole.terms is not None
+    replaying = _Replaying(spec, whole, data)
+    difference = None
+    async with spec.sandbox.workers() as workers:
+        try:
+            await replaying.go_through(lines, workers)
+        except _Differs as differs:
+            difference = differs.difference
+        finally:
+            await replaying.close()
+    return Replayed(
+        run=whole.run,
+        difference=difference,
+        turns=replaying.turn,
+        cells=replaying.cells,
+        calls=replaying.calls,
+        skipped=tuple(replaying.skipped),
+    )
+
+
+def _read(spec: ReplaySpec) -> tuple[list[Line], Tape, Data]:
+    lines = list(read(spec.folder))
+    whole = Tape(lines)
+    if whole.started is None or whole.terms is None:
+        raise JournalError(f"{spec.folder} has nothing to replay")
+    if whole.started.redacted:
+        raise JournalError("this run was kept without its texts (--redact): it cannot be replayed")
+    if whole.data is None:
+        raise DataError("this run was left while its data was being loaded: nothing to replay")
+    data, _ = recall(
+        whole.data,
+        whole.documents,
+        whole.hashes,
+        spec.folder,
+        accept_changed=spec.accept_changed,
+    )
+    return lines, whole, data
+
+
+class _Replaying:
+    """One replay under way: how far it has come, and the worker that it has."""
+
+    def __init__(self, spec: ReplaySpec, whole: Tape, data: Data) -> None:
+        assert whole.terms is not None
+        self._spec = spec
+        self._whole = whole
+        self._data = data
+        self._dialect = Fenced()
+        self._tape = Tape()
+        self._worker: NodeWorker | None = None
+        self._done: dict[int, Cell] = {}
+        self._codes: tuple[str, ...] = ()
+        self._reply = ""
+        self._finish: Finish | None = None
+        self.turn = 0
+        self.cells = 0
+        self.calls = 0
+        self.skipped: list[int] = []
+
+    async def go_through(self, lines: Sequence[Line], workers: Workers) -> None:
+        """Take every line in turn. Raises ``_Differs``."""
+        self._worker = worker = self._worker_in(workers)
+        await worker.open()
+        for line in lines:
+            self._tape.take(line)
+            await self._take(line.event, worker)
+
+    async def close(self) -> None:
+        """End the worker."""
+        if self._worker is not None:
+            await self._worker.close()
+
+    def _worker_in(self, workers: Workers) -> NodeWorker:
+        terms = self._whole.terms
+        assert terms is not None
+        limits = msgspec.convert(terms.limits, Limits)
+        account = Account(limits)
+        nobody = Scripted([])  # is never asked: every call of a cell is on record, or refused
+        caller = Caller(account, Scheduler(), _nowhere, limits)
+        models = {None: nobody, terms.sub_model: nobody, terms.model: nobody}
+        tools = {name: absent_tool(name) for name in terms.tools}
+        router = Router(_NODE, caller, account, models, tools, _nowhere, listens=False)
+        functions = tuple(
+            Function(name, tuple(terms.parameters.get(name, ()))) for name in terms.tools
+        )
+        place = Place(
+            self._spec.sandbox.name,
+            workers,
+            self._data,
+            functions,
+            self._whole.seed,
+            limits.cell_seconds,
+        )
+        blobs = Blobs(self._spec.folder, CHECKPOINTS)
+        checkpoints = Checkpoints(_NODE, blobs, _nowhere)
+        return NodeWorker(_NODE, place, router, checkpoints, _nowhere)
+
+    async def _take(self, event: Event, worker: NodeWorker) -> None:
+        match event:
+            case CallEnded() if event.key.startswith(f"{_NODE}/turn") and not event.error:
+                self._codes = self._dialect.cells(event.text, cut=event.cut)
+                self._reply, self._finish = event.text, None
+                self.turn += 1
+            case CallEnded():
+                self.calls += event.key.count("/") == 3
+            case CellStarted():
+                self._check_code(event)
+            case CellEnded():
+                await self._run_again(event, worker)
+            case WorkerRestored():
+                await self._restore(event, worker)
+            case QuestionAsked():
+                await worker.bind(history(self._tape.earlier))
+            case RunEnded() if event.answer.status == "complete":
+                await self._check_answer(event.answer, worker)
+            case _:
+                pass
+
+    def _check_code(self, event: CellStarted) -> None:
+        if event.code not in self._codes:
+            raise _Differs(
+                Difference(event.turn, event.cell, "code", event.code, "\n\n".join(self._codes))
+            )
+
+    async def _run_again(self, event: CellEnded, worker: NodeWorker) -> None:
+        cell = self._tape.cells[event.cell]
+        if not is_repeatable(cell):
+            self.skipped.append(cell.cell)
+            return
+        self.cells += 1
+        now = await self._run(cell, worker)
+        self._done[cell.cell] = cell
+        for name in _COMPARED:
+            before, again = getattr(event.result, name), getattr(now, name)
+            if before != again:
+                raise _Differs(Difference(event.turn, event.cell, name, before, again))
+        if now.finish is not None:
+            self._finish = now.finish
+
+    async def _run(self, cell: Cell, worker: NodeWorker) -> CellResult:
+        record = Record(self._whole.outcomes)
+        return await worker.run(cell.cell, cell.code, record, cell.clock or None)
+
+    async def _restore(self, event: WorkerRestored, worker: NodeWorker) -> None:
+        """Lose what was lost then: a worker that had all of it would do otherwise from now on."""
+        came_back = {*event.cells, *event.saved}
+        if came_back.issuperset(self._done):
+            return
+        self._done = {n: cell for n, cell in self._done.items() if n in came_back}
+        await worker.open()
+        for cell in self._done.values():
+            await self._run(cell, worker)
+
+    async def _check_answer(self, answer: Answer, worker: NodeWorker) -> None:
+        finish = self._finish
+        if finish is None and (said := self._dialect.prose_finish(self._reply)) is not None:
+            finish = Finish(said.value, said.text, said.via)
+            if said.variable:
+                finish = await worker.look(said.variable)
+        now = None if finish is None else (finish.value, finish.text)
+        if now != (before := (answer.value, answer.text)):
+            raise _Differs(Difference(self.turn, 0, "answer", before, now))
+        quotes = () if finish is None else await self._proved(finish.quotes)
+        if quotes != answer.quotes:
+            raise _Differs(Difference(self.turn, 0, "quotes", answer.quotes, quotes))
+
+    async def _proved(self, quotes: tuple[Quote, ...]) -> tuple[Quote, ...]:
+        every = range(len(self._data.documents))
+        examination = Examination(self._data, _nowhere, every)
+        return await examination.prove(quotes, lambda: False)
+
+
+def _nowhere(event: Event) -> None:
+    """Where events of a replay go: all of them are in the journal already."""
