@@ -182,7 +182,8 @@ class MessageAdded(Event, frozen=True):
 class CallStarted(Event, frozen=True):
     """A model call was reserved and goes out. ``key`` is the call's identity.
 
-    One that was in flight when its run was killed is started again under the same key. Root calls: ``node/turn``. Calls from code: ``node/cell/request hash/k-th occurrence``.
+    One that was in flight when its run was killed is started again under the same key. Root calls:
+    ``node/turn``. Calls from code: ``node/cell/request hash/k-th occurrence``.
     ``prompt`` is empty for root calls: their text is the node's messages so far.
     """
 

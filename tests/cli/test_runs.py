@@ -16,6 +16,7 @@ from rich.cells import cell_len
 from abyme.cli.runs import age_text, complete_run, show_runs, show_runs_json
 from abyme.errors import ModelError
 from abyme.journal import summary
+from abyme.journal.files import open_regular
 from support.runs import cell, scripted_rlm
 
 
@@ -81,7 +82,7 @@ def test_of_thousands_only_those_that_are_shown_are_read(
         folder.mkdir()
         (folder / "journal.jsonl").write_bytes(journal)
     opened: list[Path] = []
-    open_one = summary.open_regular
+    open_one = open_regular
 
     def open_counted(path: Path) -> BinaryIO:
         opened.append(path)

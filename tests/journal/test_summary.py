@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import re
@@ -41,6 +43,14 @@ def cut(folder: Path, lines: int, torn: bytes = b"") -> Path:
     return folder
 
 
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Somebody has the journal to write to it."""
+    with (folder / "journal.jsonl").open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+
+
 def test_every_status_and_its_figures(runs: Path) -> None:
     limits = Limits(max_turns=1, max_seconds=60)
     answers: list[Answer] = [
@@ -78,7 +88,7 @@ def test_a_run_without_an_end(runs: Path) -> None:
     assert summarise(aged(folder)).status == "unfinished"
     (found,) = list_runs(runs)
     assert found.status == "unfinished"
-    with (folder / "journal.jsonl").open("rb"):
+    with held(folder):
         (found,) = list_runs(runs)
         assert found.status == "going", "a process holds the journal"
     torn = aged(cut(folder, 3, b'{"seq":3,"at":17'))
@@ -195,13 +205,15 @@ def test_the_newest_run_is_one_that_could_be_written(runs: Path) -> None:
     assert newest_run(runs).name == run
 
 
-def test_going_is_what_was_just_written_or_is_held_open(runs: Path) -> None:
+def test_going_is_what_was_just_written_or_is_held(runs: Path) -> None:
     folder = runs / ask(runs, [cell("FINAL(1)")]).run
     assert not is_going(folder)
     cut(folder, -1)
     assert is_going(folder)
     assert not is_going(aged(folder))
     with (folder / "journal.jsonl").open("ab"):
+        assert not is_going(folder), "whoever reads it does not write it"
+    with held(folder):
         assert is_going(folder)
 
 

@@ -6,11 +6,20 @@ import contextlib
 import hashlib
 import os
 import threading
+import zlib
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from abyme.errors import JournalError
-from abyme.journal.format import BLOBS, blob_path
-from abyme.journal.summary import open_regular
+from abyme.journal.files import link, open_regular, private, several, sync_path
+from abyme.journal.format import BLOBS, COMPRESSED, blob_path
+
+COMPRESS_FROM = 4_096
+"""Bytes, a block of most disks: what takes no more than one cannot take less."""
+_LEVEL = 6
+_BLOCK = 1 << 18
+MOST = 1 << 30
+"""Bytes that are unpacked where nobody says how long a text is."""
 
 
 class Blobs:
@@ -25,39 +34,164 @@ class Blobs:
 
     def put(self, raw: bytes | bytearray) -> str:
         """Keep ``raw``; its SHA-256. Raises OSError where the disk is full and the like."""
-        digest = hashlib.sha256(raw).hexdigest()
-        path = self._folder / blob_path(digest)
-        if not path.exists():
-            path.parent.mkdir(exist_ok=True, mode=0o700, parents=True)
-            partial = path.with_suffix(f".{threading.get_ident()}.part")
-            try:
-                with open(partial, "wb", opener=_private) as file:
-                    file.write(raw)
-                partial.replace(path)
-            except OSError:
-                with contextlib.suppress(OSError):
-                    partial.unlink()
-                raise
-        return digest
+        return self.keep(raw)[0]
 
-    def get(self, digest: str) -> bytes:
-        """The bytes. Raises :class:`JournalError` where they are missing or were altered."""
-        path = self._folder / blob_path(digest)
+    def keep(self, raw: bytes | bytearray) -> tuple[str, bool]:
+        """As :meth:`put`; also whether it was not there before."""
+        digest = hashlib.sha256(raw).hexdigest()
+        path = self._path(digest)
+        if path.exists() or path.with_suffix(COMPRESSED).exists():
+            return digest, False
+        partial = path.with_suffix(f".{threading.get_ident()}.part")
         try:
-            with open_regular(path) as file:
-                raw = file.read()
-        except OSError as error:
-            said = f"a text of the journal is missing: {path}: {error.strerror}"
-            raise JournalError(said) from error
-        if hashlib.sha256(raw).hexdigest() != digest:
+            try:
+                file = open(partial, "wb", opener=private)  # noqa: SIM115
+            except FileNotFoundError:
+                path.parent.mkdir(exist_ok=True, mode=0o700, parents=True)
+                file = open(partial, "wb", opener=private)  # noqa: SIM115
+            with file:
+                file.write(raw)
+            partial.replace(path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                partial.unlink()
+            raise
+        return digest, True
+
+    def get(self, digest: str, most: int = MOST) -> bytes:
+        """The bytes. Raises :class:`JournalError` where they are missing or were altered.
+
+        No more than ``most`` bytes are ever unpacked.
+        """
+        path, raw = self._read(digest, most)
+        if raw is None or hashlib.sha256(raw).hexdigest() != digest:
             raise JournalError(f"a text of the journal was altered: {path}")
         return raw
 
+    def beginning(self, digest: str, length: int) -> bytes:
+        """Its first ``length`` bytes, unchecked; nothing where it is missing or damaged."""
+        with contextlib.suppress(OSError):
+            path = self._path(digest)
+            for _ in range(2):  # it may be compressed meanwhile
+                with contextlib.suppress(FileNotFoundError), open_regular(path) as file:
+                    return file.read(length)
+                with (
+                    contextlib.suppress(FileNotFoundError, zlib.error),
+                    open_regular(path.with_suffix(COMPRESSED)) as file,
+                ):
+                    return zlib.decompressobj().decompress(file.read(length + 1_024), length)
+        return b""
+
+    def link_from(self, other: Blobs, digest: str) -> None:
+        """Have a blob of another run too. Raises :class:`JournalError` where it is missing there.
+
+        Raises :class:`OSError` where the disk is full and the like.
+        """
+        for name in (digest, digest + COMPRESSED, digest):  # it may be compressed meanwhile
+            target = self._folder / blob_path(name)
+            target.parent.mkdir(exist_ok=True, mode=0o700, parents=True)
+            try:
+                link(other._folder / blob_path(name), target)
+                return
+            except FileNotFoundError:
+                continue
+            except FileExistsError:
+                return
+        raise JournalError(f"a text of the journal is missing: {other._path(digest)}")
+
     def drop(self, digest: str) -> None:
         """Keep it no longer."""
+        for path in (self._path(digest), self._path(digest).with_suffix(COMPRESSED)):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+    def settle(self, digests: Iterable[str], should_stop: Callable[[], bool]) -> None:
+        """Bring these to the disk, the longer ones compressed where that makes them smaller.
+
+        From the moment ``should_stop`` says so, nothing more is compressed. Never raises: what
+        cannot be compressed stays as it is.
+        """
+        found = list(digests)
+        several(lambda digest: self._settle(digest, should_stop), found)
+        folders = {self._path(digest).parent for digest in found}
+        several(sync_path, [*folders, self._folder] if folders else [])
+
+    def sync(self, digests: Iterable[str]) -> None:
+        """Bring these to the disk as they are."""
+        self.settle(digests, lambda: True)
+
+    def _settle(self, digest: str, should_stop: Callable[[], bool]) -> None:
+        path = self._path(digest)
+        try:
+            worth = not should_stop() and path.stat().st_size > COMPRESS_FROM
+            if worth and _compress(path, should_stop):
+                return
+        except OSError:  # a full disk: it is read as it is
+            pass
+        sync_path(path)
+
+    def _read(self, digest: str, most: int) -> tuple[Path, bytes | None]:
+        """Where the blob lies, and its bytes; None where they are damaged or too many."""
+        plain = self._path(digest)
+        packed = plain.with_suffix(COMPRESSED)
+        missing: OSError | None = None
+        for path in (plain, packed, plain):
+            try:
+                with open_regular(path) as file:
+                    raw = file.read(most + 1)
+                if len(raw) > most:
+                    return path, None
+                return path, _unpacked(raw, most) if path == packed else raw
+            except FileNotFoundError as error:
+                missing = missing or error
+            except OSError as error:
+                missing = error
+                break
+        said = f"a text of the journal is missing: {path}: {missing.strerror if missing else ''}"
+        raise JournalError(said) from missing
+
+    def _path(self, digest: str) -> Path:
+        return self._folder / blob_path(digest)
+
+
+def _compress(path: Path, should_stop: Callable[[], bool]) -> bool:
+    """Put the compressed file in the place of the plain one; False where that is not worth it.
+
+    The compressed one is on the disk before the plain one goes: at any moment there is one of them,
+    whole, whatever happens to this process or the machine.
+    """
+    packer = zlib.compressobj(_LEVEL)
+    parts: list[bytes] = []
+    with open_regular(path) as file:
+        while block := file.read(_BLOCK):
+            if should_stop():
+                return False
+            parts.append(packer.compress(block))
+        parts.append(packer.flush())
+        if sum(map(len, parts)) >= file.tell():
+            return False
+    target = path.with_suffix(COMPRESSED)
+    partial = path.with_suffix(f"{COMPRESSED}.part")
+    try:
+        with open(partial, "wb", opener=private) as file:
+            file.writelines(parts)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(target)
+    except OSError:
         with contextlib.suppress(OSError):
-            (self._folder / blob_path(digest)).unlink()
+            partial.unlink()
+        raise
+    path.unlink()
+    return True
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC, 0o600)
+def _unpacked(packed: bytes, most: int) -> bytes | None:
+    """What was compressed; None where that is damaged, unfinished, or more than ``most`` bytes."""
+    unpacker = zlib.decompressobj()
+    try:
+        raw = unpacker.decompress(packed, most + 1)
+    except zlib.error:
+        return None
+    whole = unpacker.eof and not unpacker.unused_data and len(raw) <= most
+    return raw if whole else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,19 +14,23 @@ from abyme.events import JOURNALLED, Event
 from abyme.inside.codec import MAX_FRAME
 from abyme.inside.hits import cut_end
 from abyme.journal.blobs import Blobs
+from abyme.journal.files import open_regular
 from abyme.journal.format import (
     BLOB,
     DICT,
     FIRST_PREV,
+    HASHED,
     JOURNAL,
     VERSION,
+    is_digest,
     line_hash,
+    most_bytes,
 )
-from abyme.journal.summary import Seconds, is_run_id, open_regular, run_folders
+from abyme.journal.redaction import placeholder
+from abyme.journal.summary import Seconds, is_run_id, run_folders
 
 _LONGEST_LINE = 6 * MAX_FRAME
 """Bytes: the longest frame of a worker, each byte of it written as an escape."""
-_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -51,6 +54,7 @@ def read(folder: Path) -> Iterator[Record]:
     more than two lines are in memory at once.
     """
     previous = FIRST_PREV
+    redacted = False
     for number, (line, is_last) in enumerate(_lines(folder)):
         raw = _parse(line)
         if raw is None:
@@ -60,7 +64,8 @@ def read(folder: Path) -> Iterator[Record]:
         if raw.get("seq") != number or raw.get("prev") != previous:
             raise JournalError(f"{folder / JOURNAL}: line {number + 1} does not follow the last")
         previous = line_hash(line)
-        yield _record(folder, raw, number)
+        redacted = redacted or (number == 0 and raw.get("redacted") is True)
+        yield _record(folder, raw, number, redacted=redacted)
 
 
 def find_run(runs: Path, run: str) -> Path:
@@ -122,7 +127,7 @@ def _parse(line: bytes) -> dict[str, Any] | None:
     return raw if isinstance(raw, dict) else None
 
 
-def _record(folder: Path, raw: dict[str, Any], number: int) -> Record:
+def _record(folder: Path, raw: dict[str, Any], number: int, *, redacted: bool) -> Record:
     version = raw.get("format", VERSION) if raw.get("event") == "RunStarted" else VERSION
     if not isinstance(version, int) or version > VERSION:
         known = f"this version of abyme reads up to {VERSION}"
@@ -131,28 +136,32 @@ def _record(folder: Path, raw: dict[str, Any], number: int) -> Record:
     try:
         at = msgspec.convert(raw, _Time).at
         raw.pop("at", None)
-        event = msgspec.convert(_without_blobs(folder, raw), JOURNALLED)
-    except (msgspec.ValidationError, UnicodeEncodeError, RecursionError) as error:
+        event = msgspec.convert(_with_texts(Blobs(folder), raw, redacted), JOURNALLED)
+    except (ValueError, RecursionError) as error:  # msgspec's ValidationError is the first
         raise JournalError(f"{folder / JOURNAL}: line {number + 1}: {error}") from None
     return Record(number, at, event)
 
 
-def _without_blobs(folder: Path, value: Any) -> Any:
+def _with_texts(blobs: Blobs, value: Any, redacted: bool) -> Any:
+    """The value with its texts in the place of what stands for them."""
     if isinstance(value, dict):
         if BLOB in value:
-            return _blob(folder, str(value[BLOB]))
+            return _text(blobs, value)
+        if redacted and HASHED in value:
+            return placeholder(value)
         if isinstance(inner := value.get(DICT), dict):
             value = inner  # the user's own, whatever its keys
-        return {key: _without_blobs(folder, item) for key, item in value.items()}
+        return {key: _with_texts(blobs, item, redacted) for key, item in value.items()}
     if isinstance(value, list):
-        return [_without_blobs(folder, item) for item in value]
+        return [_with_texts(blobs, item, redacted) for item in value]
     return value
 
 
-def _blob(folder: Path, digest: str) -> str:
-    if not _DIGEST.fullmatch(digest):
-        raise JournalError(f"{folder / JOURNAL} names a text that cannot be: {digest[:80]!r}")
+def _text(blobs: Blobs, reference: dict[str, Any]) -> str:
+    digest = reference[BLOB]
+    if not is_digest(digest):
+        raise ValueError(f"it names a text that cannot be: {str(digest)[:80]!r}")
     try:
-        return Blobs(folder).get(digest).decode("utf-8", "surrogatepass")
+        return blobs.get(digest, most_bytes(reference)).decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
-        raise JournalError(f"a text of the journal is no UTF-8: {digest}") from None
+        raise ValueError(f"a text of the journal is no UTF-8: {digest}") from None

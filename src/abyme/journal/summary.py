@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import codecs
 import contextlib
-import errno
 import json
 import os
 import re
-import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,11 +20,12 @@ import msgspec
 from msgspec.structs import replace
 
 from abyme.errors import JournalError
-from abyme.journal.format import BLOB, BLOBS, JOURNAL, VERSION, blob_path
+from abyme.journal.blobs import Blobs
+from abyme.journal.files import is_locked, open_regular
+from abyme.journal.format import BLOB, HASHED, JOURNAL, VERSION, is_digest
+from abyme.journal.redaction import placeholder
 from abyme.types import Status, Usage
 
-# O_NONBLOCK: a FIFO of that name must be noticed, not waited for.
-_OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _RUN_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
 _CHUNK = 64 * 1024
 _LONGEST_LINE = 64 * 1024 * 1024
@@ -45,7 +44,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     """One run as a list shows it.
 
     ``status`` is the answer's, where there is one. Else ``going``: the journal was written to in
-    the last 10 s, or a process holds it open; ``unfinished``: neither can be seen; ``unreadable``:
+    the last 10 s, or a process holds its lock; ``unfinished``: neither can be seen; ``unreadable``:
     ``problem`` says why, and the rest is not known. ``seconds`` of a run without an answer are
     those from its first line to its last.
     """
@@ -95,18 +94,6 @@ class _Last(msgspec.Struct, frozen=True, tag_field="event", tag="RunEnded"):
     answer: _Answer
 
 
-def open_regular(path: Path) -> BinaryIO:
-    """Open a file to read it, without ever waiting for it. Raises :class:`OSError`.
-
-    A pipe, a device and a folder are refused: a journal and its blobs are none.
-    """
-    descriptor = os.open(path, _OPEN)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
-    return os.fdopen(descriptor, "rb")
-
-
 def run_folders(runs: Path) -> list[Path]:
     """The folders of all runs in ``runs``, newest first; none where there is no such folder.
 
@@ -134,20 +121,17 @@ def is_run_id(name: str) -> bool:
 
 def list_runs(runs: Path) -> Iterator[RunSummary]:
     """The runs in ``runs``, newest first; each is read when it is asked for."""
-    held: set[str] | None = None
     for folder in run_folders(runs):
         summary = summarise(folder)
-        if summary.status == "unfinished":
-            held = _open_journals() if held is None else held
-            if _journal(folder) in held:
-                summary = replace(summary, status="going")
+        if summary.status == "unfinished" and is_locked(folder / JOURNAL):
+            summary = replace(summary, status="going")
         yield summary
 
 
 def is_going(folder: Path) -> bool:
-    """Whether the run in ``folder`` is still going; asked before this process opens its journal."""
+    """Whether the run in ``folder`` is still going; also where it is this process that does it."""
     status = summarise(folder).status
-    return status == "going" or (status == "unfinished" and _journal(folder) in _open_journals())
+    return status == "going" or (status == "unfinished" and is_locked(folder / JOURNAL))
 
 
 def newest_run(runs: Path) -> Path:
@@ -262,27 +246,11 @@ def _beginning(folder: Path, text: str | dict[str, Any]) -> str:
     """A text of the journal, of a blob its beginning only."""
     if isinstance(text, str):
         return text[:_QUESTION_CHARS]
-    digest = str(text.get(BLOB))
-    if re.fullmatch("[0-9a-f]{64}", digest):
-        path = folder / BLOBS / blob_path(digest)
+    if HASHED in text:
+        with contextlib.suppress(ValueError):
+            return placeholder(text)
+    if is_digest(digest := str(text.get(BLOB))):
         decoder = codecs.getincrementaldecoder("utf-8")("surrogatepass")
-        with contextlib.suppress(OSError, ValueError), open_regular(path) as file:
-            return decoder.decode(file.read(_QUESTION_CHARS))
+        with contextlib.suppress(ValueError):
+            return decoder.decode(Blobs(folder).beginning(digest, _QUESTION_CHARS))
     return ""
-
-
-def _journal(folder: Path) -> str:
-    return str((folder / JOURNAL).resolve())
-
-
-def _open_journals() -> set[str]:
-    """Journals that a process of this user has open; none where the system does not tell."""
-    found: set[str] = set()
-    for process in Path("/proc").glob("[0-9]*/fd"):
-        with contextlib.suppress(OSError):  # another user's, or it has just ended
-            for descriptor in os.scandir(process):
-                with contextlib.suppress(OSError):
-                    target = Path(descriptor.path).readlink()
-                    if target.name == JOURNAL:
-                        found.add(str(target))
-    return found

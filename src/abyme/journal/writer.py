@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import secrets
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,8 @@ import msgspec
 
 from abyme.errors import JournalError
 from abyme.events import PASSING, Event
-from abyme.journal.blobs import Blobs
+from abyme.journal.blobs import COMPRESS_FROM, Blobs
+from abyme.journal.files import descriptor_of, lock, release, several, sync, sync_path
 from abyme.journal.format import (
     BLOB,
     BLOBS,
@@ -23,13 +26,18 @@ from abyme.journal.format import (
     FIRST_PREV,
     INLINE_CHARS,
     JOURNAL,
+    MARKS,
     encode_line,
     encode_short,
     line_hash,
 )
+from abyme.journal.redaction import redacted
+from abyme.journal.reopening import Tail, copy_lines, is_without_texts, mend
 from abyme.threads import in_thread
 
 _SYNC_SECONDS = 0.1
+_AT_CLOSE = 256 * 1024
+"""Bytes of texts that are still compressed when the journal is closed: tens of milliseconds."""
 
 
 def new_run_id() -> str:
@@ -41,34 +49,100 @@ class Journal:
     """The journal of one run, in the folder ``runs / run``, which it makes.
 
     "Appended" means that ``write`` has returned: the event survives the end of the process by
-    whatever signal. ``fdatasync`` follows off the critical path, at most 0.1 s behind; what a
-    crash of the machine itself loses is that much.
+    whatever signal. ``fdatasync`` follows off the critical path, begun at most 0.1 s behind; what a
+    crash of the machine itself loses is that much. With ``durable``, ``append`` waits for it. With
+    ``redact``, hashes stand in the place of texts. One process at a time writes to a journal;
+    whoever wants to read it may.
     """
 
-    def __init__(self, runs: Path, run: str) -> None:
-        self.run = run
-        self.folder = runs / run
-        self.data_folder = self.folder / DATA
-        self.blobs = Blobs(self.folder)
-        self._sequence = 0
-        self._previous = FIRST_PREV
+    def __init__(
+        self, runs: Path, run: str, *, redact: bool = False, durable: bool = False
+    ) -> None:
+        folder = runs / run
+        try:
+            _make_folder(folder)
+            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            file = os.open(folder / JOURNAL, flags, 0o600)
+        except OSError as error:
+            raise _cannot_keep(runs, error) from error
+        self._begin(folder, file, Tail(0, FIRST_PREV, 0.0), redact=redact, durable=durable)
+
+    @classmethod
+    def reopen(cls, folder: Path, *, durable: bool = False) -> Journal:
+        """Go on with the journal in ``folder``, of this format's version or an earlier one.
+
+        What was torn behind its last line is cut off (``torn_bytes``). The chain is checked in its
+        last two lines only: read it whole *after* this. Raises :class:`JournalError` where there is
+        none, where it cannot be written, and where another process has it.
+        """
+        path = folder / JOURNAL
+        try:
+            file = descriptor_of(path, os.O_RDWR | os.O_APPEND)
+            try:
+                _hold(file, folder)
+                tail, redact = mend(file, path), is_without_texts(path)
+            except BaseException:
+                os.close(file)
+                raise
+        except OSError as error:
+            said = f"the journal in {folder} cannot be written: {error.strerror}"
+            raise JournalError(said) from error
+        journal = cls.__new__(cls)
+        journal._begin(folder, file, tail, redact=redact, durable=durable)
+        return journal
+
+    @classmethod
+    def fork(
+        cls, parent: Path, runs: Path, run: str, lines: int, *, durable: bool = False
+    ) -> Journal:
+        """A new run's journal that begins with the first ``lines`` lines of ``parent``'s folder.
+
+        The texts that these name and the parent's data are in the new folder too, on the same disk
+        without taking room. May take long where they have to be copied. Raises
+        :class:`JournalError`, and then leaves nothing behind.
+        """
+        folder = runs / run
+        try:
+            _make_folder(folder)
+        except OSError as error:
+            raise _cannot_keep(runs, error) from error
+        try:
+            tail = copy_lines(parent, folder, lines)
+            file = descriptor_of(folder / JOURNAL, os.O_RDWR | os.O_APPEND)
+            redact = is_without_texts(folder / JOURNAL)
+        except BaseException as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            if isinstance(error, OSError):
+                said = f"cannot fork {parent.name} into {folder}: {error.strerror}"
+                raise JournalError(said) from error
+            raise
+        journal = cls.__new__(cls)
+        journal._begin(folder, file, tail, redact=redact, durable=durable)
+        return journal
+
+    def _begin(self, folder: Path, file: int, tail: Tail, *, redact: bool, durable: bool) -> None:
+        self.run = folder.name
+        self.folder = folder
+        self.data_folder = folder / DATA
+        self.blobs = Blobs(folder)
+        self.torn_bytes = tail.torn_bytes
+        self._file = file
+        self._sequence = tail.sequence
+        self._previous = tail.previous
+        self._at = tail.at
+        self._redact = redact
+        self._durable = durable
         self._sync_timer: asyncio.TimerHandle | None = None
         self._syncing: asyncio.Future[None] | None = None
-        self._failure: str = ""
-        try:
-            runs.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self.folder.mkdir(mode=0o700)
-            (self.folder / BLOBS).mkdir(mode=0o700)
-            self._file = os.open(
-                self.folder / JOURNAL,
-                os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC,
-                0o600,
-            )
-        except OSError as error:
-            raise JournalError(
-                f"cannot keep runs in {runs}: {error.strerror}; choose another folder with --runs "
-                "or ABYME_RUNS"
-            ) from error
+        self._failure = ""
+        self._closing = False
+        self._new: dict[str, int] = {}
+        """Texts that are not on the disk for certain yet, and their bytes."""
+        self._packing = 0
+        """Bytes of those that are on their way now."""
+        self._folders: list[Path] = [folder, folder.parent]
+        """Folders whose names are not."""
+        lock(file)  # of a new folder: it is free
 
     def append(self, event: Event) -> None:
         """Write one event. Raises :class:`JournalError`; after that nothing more is written."""
@@ -79,11 +153,14 @@ class Journal:
         line = self._line(event)
         try:
             self._write(line + b"\n")
+            if self._durable:
+                self._wait()
         except OSError as error:
             raise self._failed(error) from error
         self._sequence += 1
         self._previous = line_hash(line)
-        self._sync_soon()
+        if not self._durable or self._new:
+            self._sync_soon()
 
     @property
     def head(self) -> str:
@@ -94,18 +171,22 @@ class Journal:
         """Sync and close. Idempotent."""
         if self._file < 0:
             return
+        self._closing = self._packing + sum(self._new.values()) > _AT_CLOSE
         if self._sync_timer is not None:
             self._sync_timer.cancel()
         if self._syncing is not None:
             await self._syncing
         file, self._file = self._file, -1
         try:
-            await in_thread(_sync, file)
+            await self._bring_to_disk(file)
         finally:
-            os.close(file)
+            release(file)
 
     def _line(self, event: Event) -> bytes:
-        head = {"seq": self._sequence, "at": round(time.time(), 6), "prev": self._previous}
+        self._at = max(self._at, round(time.time(), 6))
+        head = {"seq": self._sequence, "at": self._at, "prev": self._previous}
+        if self._redact:
+            return encode_line({**head, **redacted(event)})
         body = encode_short(event)
         if body is not None:
             return encode_line(head)[:-1] + b"," + body[1:]
@@ -121,16 +202,19 @@ class Journal:
             return value if len(value) <= INLINE_CHARS else self._blob(value)
         if isinstance(value, dict):
             body = {key: self._with_blobs(item) for key, item in value.items()}
-            return {DICT: body} if BLOB in value or DICT in value else body
+            return body if MARKS.isdisjoint(value) else {DICT: body}
         if isinstance(value, list | tuple):
             return [self._with_blobs(item) for item in value]
         return value
 
     def _blob(self, text: str) -> dict[str, Any]:
+        raw = text.encode("utf-8", "surrogatepass")
         try:
-            digest = self.blobs.put(text.encode("utf-8", "surrogatepass"))
+            digest, new = self.blobs.keep(raw)
         except OSError as error:
             raise self._failed(error) from error
+        if new:
+            self._new[digest] = len(raw)
         return {BLOB: digest, "chars": len(text)}
 
     def _failed(self, error: OSError) -> JournalError:
@@ -140,6 +224,8 @@ class Journal:
         )
         return JournalError(self._failure)
 
+    # -- the way to the disk -------------------------------------------------------------------
+
     def _sync_soon(self) -> None:
         if self._sync_timer is None:
             loop = asyncio.get_running_loop()
@@ -148,12 +234,56 @@ class Journal:
     def _start_sync(self) -> None:
         self._sync_timer = None
         if self._syncing is None or self._syncing.done():
-            self._syncing = asyncio.ensure_future(in_thread(_sync, self._file))
+            self._syncing = asyncio.ensure_future(self._bring_to_disk(self._file))
         else:
             self._sync_soon()
 
+    def _wait(self) -> None:
+        """Bring all that was appended to the disk now; what is to be compressed is so later."""
+        folders, self._folders = self._folders, []
+        self.blobs.sync(self._new)
+        self._new = {digest: size for digest, size in self._new.items() if size > COMPRESS_FROM}
+        several(sync_path, folders)
+        sync(self._file)
 
-def _sync(file: int) -> None:
-    # A disk that cannot sync (some network and test file systems) still has what was written.
-    with contextlib.suppress(OSError):
-        getattr(os, "fdatasync", os.fsync)(file)
+    async def _bring_to_disk(self, file: int) -> None:
+        """Texts first, so that no line on the disk names one that is not there."""
+        new, self._new = self._new, {}
+        folders, self._folders = self._folders, []
+        self._packing = sum(new.values())
+
+        def work() -> None:
+            self.blobs.settle(new, lambda: self._closing)
+            several(sync_path, folders)
+            with contextlib.suppress(OSError):  # it is written: the kernel tries again
+                sync(file)
+
+        await in_thread(work)
+        self._packing = 0
+
+
+def _make_folder(folder: Path) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.mkdir(mode=0o700)
+    (folder / BLOBS).mkdir(mode=0o700)
+
+
+def _hold(file: int, folder: Path) -> None:
+    """Be the journal's only writer. Raises :class:`JournalError` where somebody else is."""
+    if not lock(file):
+        raise JournalError(f"the run {folder.name} is going in another process")
+    try:
+        found, here = os.stat(folder / JOURNAL), os.fstat(file)
+    except FileNotFoundError:
+        found, here = None, None
+    if found is None or here is None or not os.path.samestat(found, here):
+        raise JournalError(f"the run {folder.name} was removed meanwhile")
+
+
+def _cannot_keep(runs: Path, error: OSError) -> JournalError:
+    why = error.strerror
+    if error.errno == errno.EEXIST:
+        why = f"{why}: {error.filename}"
+    return JournalError(
+        f"cannot keep runs in {runs}: {why}; choose another folder with --runs or ABYME_RUNS"
+    )
