@@ -22,6 +22,7 @@ from abyme.events import (
     CellEnded,
     CellStarted,
     Event,
+    HostCalled,
     QuestionAsked,
     RunEnded,
     WorkerRestored,
@@ -158,7 +159,7 @@ class _Replaying:
 
     async def go_through(self, lines: Sequence[Line], workers: Workers) -> None:
         """Take every line in turn. Raises ``_Differs``."""
-        self._worker = worker = self._worker_in(workers)
+        self._worker = worker = self._worker_in(workers, lines)
         await worker.open()
         for line in lines:
             self._tape.take(line)
@@ -169,7 +170,17 @@ class _Replaying:
         if self._worker is not None:
             await self._worker.close()
 
-    def _worker_in(self, workers: Workers) -> NodeWorker:
+    def _parameters(self, tool: str, lines: Sequence[Line]) -> tuple[str, ...]:
+        """How a tool's parameters are called; by its calls, where format 1 does not say."""
+        assert self._whole.terms is not None
+        if tool in self._whole.terms.parameters:
+            return self._whole.terms.parameters[tool]
+        called = (line.event for line in lines if isinstance(line.event, HostCalled))
+        return tuple(
+            dict.fromkeys(n for call in called if call.name == tool for n in call.arguments)
+        )
+
+    def _worker_in(self, workers: Workers, lines: Sequence[Line]) -> NodeWorker:
         terms = self._whole.terms
         assert terms is not None
         limits = msgspec.convert(terms.limits, Limits)
@@ -179,9 +190,7 @@ class _Replaying:
         models = {None: nobody, terms.sub_model: nobody, terms.model: nobody}
         tools = {name: absent_tool(name) for name in terms.tools}
         router = Router(_NODE, caller, account, models, tools, _nowhere, listens=False)
-        functions = tuple(
-            Function(name, tuple(terms.parameters.get(name, ()))) for name in terms.tools
-        )
+        functions = tuple(Function(name, self._parameters(name, lines)) for name in terms.tools)
         place = Place(
             self._spec.sandbox.name,
             workers,

@@ -9,45 +9,17 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from abyme.errors import JournalError
-from abyme.events import Event, HostAnswered, MessageAdded, RunStarted
+from abyme.events import HostAnswered
 from abyme.journal import files
-from abyme.journal.format import VERSION
 from abyme.journal.reader import read
 from abyme.journal.writer import Journal
-
-LONG = "a line of a long text\n" * 500
-
-
-def started(redacted: bool = False) -> RunStarted:
-    return RunStarted("r", "0", "q?", "m", "m", "", {}, VERSION, redacted=redacted)
-
-
-def message(index: int, text: str = "text") -> MessageAdded:
-    return MessageAdded("0", index, "user", text)
-
-
-def write(make: Callable[[], Journal], *events: Event) -> Path:
-    """Append to what ``make`` makes, and close it."""
-
-    async def main() -> Path:
-        journal = make()
-        for event in events:
-            journal.append(event)
-        await journal.close()
-        return journal.folder
-
-    return asyncio.run(main())
-
-
-def events_in(folder: Path) -> list[Event]:
-    return [record.event for record in read(folder)]
+from support.journals import LONG, events_in, message, started, write
 
 
 @pytest.fixture

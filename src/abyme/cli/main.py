@@ -290,6 +290,36 @@ def replay(
 
 
 @app.command()
+@click.argument("run", required=False, shell_complete=_complete_run)
+@click.option("--head", metavar="HASH", help="That was printed with the answer: compare it.")
+@click.option("--data", is_flag=True, help="Read all data again, not only what seems changed.")
+@click.option("--json", "as_json", is_flag=True, help="What was found, as JSON.")
+@_runs_option
+def verify(
+    run: str | None, head: str | None, data: bool, as_json: bool, runs_folder: str | None
+) -> None:
+    """Check that nothing of a run was changed since it was written.
+
+    RUN is an id, the beginning of one, or a folder; the newest run where it is not given. Every
+    line, every text, every copy of data, and every quote of the answer is read again. What stands
+    in the last line, only --head can vouch for.
+
+    \b
+    abyme verify 20261123-09 --head 4c0f9dd1a0b5f7c2e6b31d0f8a2c5e77
+    abyme verify --data --json | jq .problems
+
+    Exit codes: 0 whole, 1 damaged or different, 2 wrong usage, or no such run.
+    """
+    from abyme.cli import verify
+    from abyme.journal.reader import find_run
+    from abyme.journal.summary import newest_run
+
+    where = _where(runs_folder)
+    folder = newest_run(where) if run is None else find_run(where, run)
+    sys.exit(verify.run(folder, put, head=head, data=data, as_json=as_json))
+
+
+@app.command()
 @click.option("--check", is_flag=True, help="Ask the endpoint for its models, to try URL and key.")
 @click.option("--json", "as_json", is_flag=True, help="What was found, as JSON.")
 def doctor(check: bool, as_json: bool) -> None:

@@ -14,6 +14,8 @@ from abyme.context.load import look_again
 from abyme.errors import DataChanged, DataError
 from abyme.events import DataLoaded, DocumentLoaded
 
+DATA = "data"
+"""Where in a run's folder the copies lie."""
 _NAMED = 5
 """Changed documents that are named."""
 
@@ -76,10 +78,12 @@ def recall(
 
 
 def _document(event: DocumentLoaded, folder: Path) -> Document:
-    path = Path(event.path)
-    if event.owned:
+    path, copies = Path(event.path), folder / DATA
+    if not event.owned and path.parent.name == DATA and (copies / path.name).exists():
+        path = copies / path.name  # as format 1 named what was handed over
+    elif event.owned:
         path = folder / path
-        if path.parent != folder / "data":
+        if path.parent != copies:
             raise DataError(f"the journal names no copy of the run's own: {shown(event.path)}")
     return Document(
         name=event.name,

@@ -133,15 +133,10 @@ class Blobs:
     def _read(self, digest: str, most: int) -> tuple[Path, bytes | None]:
         """Where the blob lies, and its bytes; None where they are damaged or too many."""
         plain = self._path(digest)
-        packed = plain.with_suffix(COMPRESSED)
         missing: OSError | None = None
-        for path in (plain, packed, plain):
+        for path in (plain, plain.with_suffix(COMPRESSED), plain):
             try:
-                with open_regular(path) as file:
-                    raw = file.read(most + 1)
-                if len(raw) > most:
-                    return path, None
-                return path, _unpacked(raw, most) if path == packed else raw
+                return path, _content(path, most)
             except FileNotFoundError as error:
                 missing = missing or error
             except OSError as error:
@@ -184,6 +179,24 @@ def _compress(path: Path, should_stop: Callable[[], bool]) -> bool:
         raise
     path.unlink()
     return True
+
+
+def content_hash(path: Path) -> str:
+    """The SHA-256 of what the file of a blob holds; empty where it is damaged or unreadable."""
+    try:
+        raw = _content(path, MOST)
+    except OSError:
+        return ""
+    return "" if raw is None else hashlib.sha256(raw).hexdigest()
+
+
+def _content(path: Path, most: int) -> bytes | None:
+    """What a file holds, unpacked; None where it is damaged or more than ``most`` bytes."""
+    with open_regular(path) as file:
+        raw = file.read(most + 1)
+    if len(raw) > most:
+        return None
+    return _unpacked(raw, most) if path.suffix == COMPRESSED else raw
 
 
 def _unpacked(packed: bytes, most: int) -> bytes | None:

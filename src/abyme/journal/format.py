@@ -43,6 +43,7 @@ DICT = "$dict"
 HASHED = "$sha256"
 MARKS = frozenset({BLOB, DICT, HASHED})
 _DIGEST = re.compile("[0-9a-f]{64}")
+_LINE_HASH = re.compile("[0-9a-f]{32}")
 
 
 def line_hash(line: bytes) -> str:
@@ -81,6 +82,11 @@ def blob_path(digest: str) -> str:
 def is_digest(value: Any) -> bool:
     """Whether this is a SHA-256 in hex."""
     return isinstance(value, str) and _DIGEST.fullmatch(value) is not None
+
+
+def is_line_hash(value: str) -> bool:
+    """Whether this is what :func:`line_hash` gives."""
+    return _LINE_HASH.fullmatch(value) is not None
 
 
 def most_bytes(reference: dict[str, Any]) -> int:

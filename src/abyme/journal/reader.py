@@ -53,10 +53,10 @@ def read(folder: Path) -> Iterator[Record]:
     damaged, where the chain of hashes does not hold, and where a blob is missing or altered. No
     more than two lines are in memory at once.
     """
+    decoder = Decoder(folder)
     previous = FIRST_PREV
-    redacted = False
-    for number, (line, is_last) in enumerate(_lines(folder)):
-        raw = _parse(line)
+    for number, (line, is_last) in enumerate(lines_of(folder)):
+        raw = parse(line)
         if raw is None:
             if is_last:
                 return
@@ -64,8 +64,7 @@ def read(folder: Path) -> Iterator[Record]:
         if raw.get("seq") != number or raw.get("prev") != previous:
             raise JournalError(f"{folder / JOURNAL}: line {number + 1} does not follow the last")
         previous = line_hash(line)
-        redacted = redacted or (number == 0 and raw.get("redacted") is True)
-        record = _record(folder, raw, number, redacted=redacted)
+        record = decoder.record(raw, number)
         if isinstance(event := record.event, RunEnded):
             record = msgspec.structs.replace(record, event=event.with_head(previous))
         yield record
@@ -99,10 +98,11 @@ def _has_journal(folder: Path) -> bool:
         return False
 
 
-def _lines(folder: Path) -> Iterator[tuple[bytes, bool]]:
+def lines_of(folder: Path) -> Iterator[tuple[bytes, bool]]:
     """Each line without its line break, and whether it is the last.
 
-    A line that has none yet is the last, whatever its writer adds meanwhile.
+    A line that has none yet is the last, whatever its writer adds meanwhile. Raises
+    :class:`JournalError` where there is no journal, or a line is far too long.
     """
     try:
         with open_regular(folder / JOURNAL) as file:
@@ -122,7 +122,8 @@ def _line(folder: Path, file: BinaryIO) -> bytes:
     return line
 
 
-def _parse(line: bytes) -> dict[str, Any] | None:
+def parse(line: bytes) -> dict[str, Any] | None:
+    """A line as JSON has it; None where it is no object."""
     try:
         raw = json.loads(line)
     except (ValueError, RecursionError):
@@ -130,19 +131,28 @@ def _parse(line: bytes) -> dict[str, Any] | None:
     return raw if isinstance(raw, dict) else None
 
 
-def _record(folder: Path, raw: dict[str, Any], number: int, *, redacted: bool) -> Record:
-    version = raw.get("format", VERSION) if raw.get("event") == "RunStarted" else VERSION
-    if not isinstance(version, int) or version > VERSION:
-        known = f"this version of abyme reads up to {VERSION}"
-        raise JournalError(f"{folder / JOURNAL} has format {version!r}; {known}")
-    raw.pop("seq"), raw.pop("prev")
-    try:
-        at = msgspec.convert(raw, _Time).at
-        raw.pop("at", None)
-        event = msgspec.convert(_with_texts(Blobs(folder), raw, redacted), JOURNALLED)
-    except (ValueError, RecursionError) as error:  # msgspec's ValidationError is the first
-        raise JournalError(f"{folder / JOURNAL}: line {number + 1}: {error}") from None
-    return Record(number, at, event)
+class Decoder:
+    """Makes events of the lines of one journal, with its texts in their places."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / JOURNAL
+        self._blobs = Blobs(folder)
+        self._redacted = False
+
+    def record(self, raw: dict[str, Any], number: int) -> Record:
+        """The event of line ``number``, counted from 0. Raises :class:`JournalError`."""
+        version = raw.get("format", VERSION) if raw.get("event") == "RunStarted" else VERSION
+        if not isinstance(version, int) or version > VERSION:
+            known = f"this version of abyme reads up to {VERSION}"
+            raise JournalError(f"{self._path} has format {version!r}; {known}")
+        self._redacted = self._redacted or (number == 0 and raw.get("redacted") is True)
+        body = {name: value for name, value in raw.items() if name not in ("seq", "prev", "at")}
+        try:
+            at = msgspec.convert(raw, _Time).at
+            body = _with_texts(self._blobs, body, self._redacted)
+            return Record(number, at, msgspec.convert(body, JOURNALLED))
+        except (ValueError, RecursionError) as error:  # msgspec's ValidationError is the first
+            raise JournalError(f"{self._path}: line {number + 1}: {error}") from None
 
 
 def _with_texts(blobs: Blobs, value: Any, redacted: bool) -> Any:

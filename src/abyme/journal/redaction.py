@@ -93,17 +93,17 @@ def _apply(kind: type[msgspec.Struct], body: dict[str, Any]) -> dict[str, Any]:
 FIELDS: Mapping[type[msgspec.Struct], Mapping[str, Rule]] = {
     e.RunStarted: _rules(
         "run version model sub_model base_url limits format tools python priced sandbox prices "
-        "redacted",
+        "parameters redacted",
         question=_text,
     ),
     e.Terms: _rules(
-        "version model sub_model base_url limits tools python priced prices sandbox",
+        "version model sub_model base_url limits tools python priced prices sandbox parameters",
     ),
     e.RunResumed: _rules(
         "in_flight charged_tokens charged_cost torn_bytes changed", terms=_struct(e.Terms)
     ),
     e.RunForked: _rules("run parent turn", terms=_struct(e.Terms)),
-    e.QuestionAsked: _rules("number", question=_text, terms=_struct(e.Terms)),
+    e.QuestionAsked: _rules("number turns", question=_text, terms=_struct(e.Terms)),
     e.DocumentLoaded: _rules(
         "index bytes mtime_ns inode encoding errors owned bom measures", name=_text, path=_text
     ),
@@ -136,7 +136,7 @@ FIELDS: Mapping[type[msgspec.Struct], Mapping[str, Rule]] = {
     e.LimitReached: _rules("node limit", detail=_text),
     e.RunEnded: _rules(answer=_struct(Answer)),
     Answer: _rules(
-        "status usage cost seconds turns peak_bytes cpu_seconds run layers",
+        "status usage cost seconds turns peak_bytes cpu_seconds run layers head",
         text=_text,
         value=_value,
         reason=_text,
