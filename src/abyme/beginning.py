@@ -137,15 +137,16 @@ def lines_until(records: Sequence[Record], turn: int, *, further: bool) -> int:
     0 is before the first turn. After the last turn nothing more was told: from there a run can
     only go on with a ``further`` question. Raises :class:`ConfigError`.
     """
-    last = 0
+    last = ended = 0
     for number, record in enumerate(records, 1):
         event = record.event
         if isinstance(event, TurnEnded):
             last = event.turn
-            if last == turn and further:
-                return number
+            ended = number if last == turn else ended
         elif isinstance(event, MessageAdded) and event.role == "user" and last == turn:
             return number
+    if ended and further:
+        return ended
     if 0 < turn == last:
         raise ConfigError(
             f"turn {turn} is the last one of this run: fork it before that, or give a --question"

@@ -11,7 +11,6 @@ import ast
 import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from typing import Any
 
 import msgspec
 
@@ -19,8 +18,9 @@ from abyme.checkpoints import Checkpoints
 from abyme.context.documents import Data
 from abyme.errors import SandboxError
 from abyme.events import CheckpointRefused, Emit, WorkerRestored, WorkerStarted
+from abyme.history import history
 from abyme.journal.replay import Outcomes, Record
-from abyme.journal.tape import Cell
+from abyme.journal.tape import Cell, Exchange
 from abyme.sandbox.base import Function, NoCheckpoint, Repl, Workers
 from abyme.subcalls.router import Router
 from abyme.types import CellResult, Finish
@@ -56,7 +56,8 @@ class NodeWorker:
         self._emit = emit
         self._held = AsyncExitStack()
         self._now: Repl | None = None
-        self._names: dict[str, Any] = {}
+        self._earlier: Sequence[Exchange] = ()
+        self._bound = 1
         self._told_pid = 0
         self._doubts = 0  # workers made of a checkpoint that died before a cell ended in them
 
@@ -73,39 +74,35 @@ class NodeWorker:
         self._now = await self._held.enter_async_context(
             place.workers.open(place.data, self._router, place.functions, place.seed)
         )
-        if self._names:
-            await self._now.bind(self._names)
+        self._bound = 1
         self._tell_of(self._now)
 
     async def close(self) -> None:
         """End it."""
         await self._held.aclose()
 
-    async def bind(self, names: dict[str, Any]) -> None:
-        """Give these names to the worker that is there, and to every one that follows."""
-        self._names = names
-        if self._now is not None and self._now.alive:
-            await self._now.bind(names)
+    def converse(self, earlier: Sequence[Exchange]) -> None:
+        """These questions were dealt with before the one at hand: cells have them as `history`."""
+        self._earlier = earlier
 
     async def look(self, name: str) -> Finish | None:
         """The variable ``name`` as an answer; None where there is none."""
         return None if self._now is None else await self._now.look(name)
 
-    async def run(
-        self, cell: int, code: str, record: Record | None = None, clock: float | None = None
-    ) -> CellResult:
-        """Run a cell; with ``record``, calls that it has are not made again.
-
-        ``clock``: what its clock is to say where it ran before.
-        """
-        self._router.start_cell(cell, record)
+    async def run(self, cell: Cell, record: Record | None = None) -> CellResult:
+        """Run a cell; with ``record`` it ran before: calls that this has are not made again."""
+        self._router.start_cell(cell.cell, record)
         repl = self.repl
-        result = await repl.run(cell, code, self._place.cell_seconds, clock)
+        if cell.question != self._bound and repl.alive:
+            await repl.bind(history(self._earlier[: cell.question - 1]))
+            self._bound = cell.question
+        clock = None if record is None else cell.clock or None
+        result = await repl.run(cell.cell, cell.code, self._place.cell_seconds, clock)
         if result.ended != "died":
             self._doubts = 0
         if repl.pid != self._told_pid:  # one that shares the text took the place of an unused one
             self._tell_of(repl)
-        calls = self._router.calls_of(cell)
+        calls = self._router.calls_of(cell.cell)
         return msgspec.structs.replace(result, calls=calls.made, failed_calls=tuple(calls.failed))
 
     async def restore(self, past: Sequence[Cell], outcomes: Outcomes) -> WorkerRestored:
@@ -119,7 +116,7 @@ class NodeWorker:
         record = Record(outcomes)
         again = [cell for cell in past if cell.cell > saved and is_repeatable(cell)]
         for cell in again:
-            result = await self.run(cell.cell, cell.code, record, cell.clock or None)
+            result = await self.run(cell, record)
             if result.ended == "died":
                 return await self._give_up(past, outcomes)
             if not _is_same(cell.result, result):

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -19,7 +19,7 @@ from abyme.errors import Differs
 from abyme.events import CellEnded, CellStarted, Emit, WorkerEnded, WorkerRestored
 from abyme.journal.blobs import Blobs
 from abyme.journal.replay import Outcomes, Record
-from abyme.journal.tape import Cell, Conversation, Tape
+from abyme.journal.tape import Cell, Conversation, Exchange, Tape
 from abyme.node_worker import GONE, NodeWorker, Place
 from abyme.subcalls.router import Router
 from abyme.threads import in_thread
@@ -65,6 +65,7 @@ class NodeRepl:
         self._accept_different = accept_different
         self._checkpoints = Checkpoints(node, blobs, emit, tape.saved)
         self._worker = NodeWorker(node, place, router, self._checkpoints, emit)
+        self._worker.converse(tape.earlier)
         self._opening: asyncio.Task[None] | None = None
         self._conversation = tape.conversation
         self._cell = tape.conversation.cells_before
@@ -127,12 +128,10 @@ class NodeRepl:
         if self._resumes:
             await self._ready()
 
-    async def converse(self, conversation: Conversation, names: dict[str, Any]) -> None:
-        """A further question begins; the REPL has ``names`` for it, see :meth:`.Repl.bind`."""
+    def converse(self, conversation: Conversation, earlier: Sequence[Exchange]) -> None:
+        """A question begins that follows ``earlier`` ones."""
         self._conversation = conversation
-        if self._opening is not None:
-            await self._ready()
-        await self._worker.bind(names)
+        self._worker.converse(earlier)
 
     async def rest(self) -> None:
         """The question has been dealt with: give up what may still be under way."""
@@ -143,7 +142,7 @@ class NodeRepl:
         """The run has its answer: nothing is expected to be restored any more."""
         await self._checkpoints.forget()
 
-    async def unless_refused(self, work: Coroutine[Any, Any, Made]) -> Made:
+    async def unless_refused(self, work: Coroutine[object, object, Made]) -> Made:
         """The result of ``work``, which is given up where the first worker cannot be had.
 
         Raises :class:`SandboxError` then: no model is asked for what no worker could do.
@@ -198,14 +197,14 @@ class NodeRepl:
         number = self._cell
         before = self._conversation.cut_off(number)
         clock = time.time() if before is None else before.clock
+        cell = Cell(number, turn, code, clock, self._conversation.number)
         self._emit(CellStarted(self._node, turn, number, code, clock))
-        if before is None:
-            result = await self._worker.run(number, code)
-        else:
+        record = None
+        if before is not None:
             record = Record(await in_thread(self._recorded), whole=False)
-            result = await self._worker.run(number, code, record, clock)
+        result = await self._worker.run(cell, record)
         self._emit(CellEnded(self._node, turn, number, result))
-        self._past.append(Cell(number, turn, code, clock, result))
+        self._past.append(msgspec.structs.replace(cell, result=result))
         self._checkpoints.ran(result.cpu_seconds)
         return result
 

@@ -28,7 +28,6 @@ from abyme.events import (
     WorkerRestored,
 )
 from abyme.examination import Examination
-from abyme.history import history
 from abyme.journal.blobs import Blobs
 from abyme.journal.format import CHECKPOINTS
 from abyme.journal.reader import Record as Line
@@ -218,7 +217,7 @@ class _Replaying:
             case WorkerRestored():
                 await self._restore(event, worker)
             case QuestionAsked():
-                await worker.bind(history(self._tape.earlier))
+                worker.converse(self._tape.earlier)
             case RunEnded() if event.answer.status == "complete":
                 await self._check_answer(event.answer, worker)
             case _:
@@ -246,8 +245,7 @@ class _Replaying:
             self._finish = now.finish
 
     async def _run(self, cell: Cell, worker: NodeWorker) -> CellResult:
-        record = Record(self._whole.outcomes)
-        return await worker.run(cell.cell, cell.code, record, cell.clock or None)
+        return await worker.run(cell, Record(self._whole.outcomes))
 
     async def _restore(self, event: WorkerRestored, worker: NodeWorker) -> None:
         """Lose what was lost then: a worker that had all of it would do otherwise from now on."""

@@ -24,7 +24,7 @@ from abyme.errors import AbymeError, DataError, JournalError
 from abyme.events import Event, NodeStarted, QuestionAsked, RunEnded, TextAdded
 from abyme.examination import Examination
 from abyme.gathering import Stopped, gather, gather_again
-from abyme.history import history, in_short
+from abyme.history import in_short
 from abyme.journal.blobs import Blobs
 from abyme.journal.format import CHECKPOINTS
 from abyme.journal.reader import Record, read
@@ -197,7 +197,7 @@ class Run:
         self._conversation = Conversation(question, asked.number, turns, cells)
         self._node = None
         if self._ready is not None:
-            await self._ready.repl.converse(self._conversation, history(self._earlier))
+            self._ready.repl.converse(self._conversation, self._earlier)
         return await self.ask()
 
     async def close(self) -> None:
@@ -241,8 +241,6 @@ class Run:
         await self._held.enter_async_context(repl)
         examination = Examination(data, self._emit, here.tape.hashes, here.tape.measured)
         self._ready = _Ready(data, examination, caller, repl)
-        if self._earlier:
-            await repl.converse(self._conversation, history(self._earlier))
 
     def _repl_over(self, data: Data, workers: Workers, caller: Caller) -> NodeRepl:
         here, spec, goes_on = self._here, self._spec, self._spec.goes_on

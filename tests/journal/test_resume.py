@@ -11,18 +11,32 @@ from typing import Any
 
 import pytest
 
-from abyme import RLM, Answer, ConfigError
+from abyme import (
+    RLM,
+    Answer,
+    ConfigError,
+    DataChanged,
+    DataError,
+    JournalError,
+    Limits,
+    replay,
+)
 from abyme.events import (
     PASSING,
     CallEnded,
     CallStarted,
+    CellStarted,
+    DocumentLoaded,
     Event,
     HostAnswered,
+    LimitReached,
+    MessageAdded,
     RunEnded,
     RunResumed,
 )
 from abyme.journal.reader import read
-from support.runs import cell, of_kind
+from abyme.spec import GoesOn
+from support.runs import ask, cell, events_of, of_kind, scripted_rlm
 from support.stub import Reply, Status, Stub, StubRequest
 
 TURNS = (
@@ -162,3 +176,253 @@ def test_kill_at_every_event_and_resume(tmp_path: Path, monkeypatch: pytest.Monk
         number += 1
     assert {"CallStarted", "CallEnded", "AttemptFailed", "FinishHeld", "CellStarted"} <= kinds
     assert {"HostCalled", "HostAnswered", "TurnEnded", "MessageAdded", "DocumentHashed"} <= kinds
+
+
+def killed_every(runs: Path, url: str, run: str, number: int) -> int:
+    """Go on with ``run`` in a process that kills itself at its event ``number``."""
+
+    def work() -> None:
+        seen = 0
+
+        def listener(event: Event) -> None:
+            nonlocal seen
+            if not isinstance(event, PASSING):
+                if seen == number:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                seen += 1
+
+        rlm = an_rlm(runs, url)
+        goes_on = GoesOn(folder=runs / run, how="resume")
+        rlm.start_from(goes_on, "", listener).future.result()
+
+    return in_a_child(work)
+
+
+@pytest.mark.parametrize("step", [8, 13])
+def test_killed_again_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Every process does a few steps more; what they did together is one run."""
+    runs = tmp_path / "runs"
+    monkeypatch.setenv("NOTED", str(tmp_path / "noted"))
+    with Stub(answering()) as stub:
+        ended = killed_at(runs, stub.url, 20)
+        (folder,) = runs.glob("2*")
+        times = 0
+        while ended == -signal.SIGKILL and times < 60:
+            ended = killed_every(runs, stub.url, folder.name, step)
+            times += 1
+    assert ended == 0 and times > 3
+    events = events_in(folder)
+    assert isinstance(events[-1], RunEnded) and events[-1].answer.status == "complete"
+    answered = [event.key for event in of_kind(events, CallEnded) if not event.error]
+    assert len(answered) == len(set(answered))
+    assert (tmp_path / "noted").read_text() == "x"
+    assert replay(folder.name, runs=runs).identical
+
+
+def root(request: Any) -> str:
+    """Counts up in a variable, and answers in the fifth turn."""
+    turn = sum(message.role == "assistant" for message in request.messages)
+    asked = cell(f"n = {turn}\nm = llm_query('turn {turn}')\nprint(n, m)")
+    return cell("FINAL([n, m])") if turn >= 4 else asked
+
+
+class Sub:
+    """Numbers its replies, and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def __call__(self, request: Any) -> str:
+        self.asked.append(request.messages[0].text)
+        return f"reply {len(self.asked)}"
+
+
+def test_a_spent_limit_is_raised(runs: Path) -> None:
+    sub = Sub()
+    limits = Limits(max_turns=2, max_seconds=60)
+    answer = scripted_rlm(runs, _final_or(root), sub, limits=limits).completion("q", "some text")
+    assert (answer.status, answer.text) == ("partial", "so far: 1")
+    before = events_of(runs, answer)
+    again = scripted_rlm(runs, _final_or(root), sub).resume(answer.run)
+    assert (again.status, again.value) == ("complete", [3, "reply 4"])
+    assert sub.asked == ["turn 0", "turn 1", "turn 2", "turn 3"]
+    assert again.run == answer.run and again.usage.calls == answer.usage.calls + 5
+    assert again.turns == 5 and again.seconds > answer.seconds
+    events = events_of(runs, again)
+    assert events[: len(before)] == before, "the journal is only ever lengthened"
+    assert not any("This is the last message" in text for text in _history(events)), (
+        "it is not told of that limit"
+    )
+    assert len(of_kind(events, LimitReached)) == 1 and len(of_kind(events, RunEnded)) == 2
+
+
+def test_a_limit_that_is_not_raised_costs_nothing_again(runs: Path) -> None:
+    sub = Sub()
+    limits = Limits(max_turns=2, max_seconds=60)
+    rlm = scripted_rlm(runs, _final_or(root), sub, limits=limits)
+    answer = rlm.completion("q", "some text")
+    again = rlm.resume(answer.run)
+    assert (again.status, again.text, again.usage) == ("partial", "so far: 1", answer.usage)
+    assert len(sub.asked) == 2
+
+
+def test_what_ended_for_want_of_an_endpoint_goes_on_with_one(runs: Path) -> None:
+    with Stub([cell("n = 1\nprint(n)"), Status(401)]) as stub:
+        answer = RLM("m", base_url=stub.url, api_key="k", runs=runs).completion("q", "some text")
+    assert answer.status == "partial" and "key" in answer.reason
+    with Stub([cell("FINAL(n + 1)")]) as stub:
+        again = RLM("m", base_url=stub.url, api_key="k", runs=runs).resume(answer.run)
+        assert (again.status, again.value, len(stub.requests)) == ("complete", 2, 1)
+
+
+def test_an_interrupted_batch_asks_for_what_is_missing(runs: Path) -> None:
+    code = cell("r = llm_query_batched([str(i) for i in range(8)])\nFINAL(r)")
+
+    def script(request: StubRequest) -> Any:
+        if request.messages[0]["role"] == "system":
+            return code
+        return Reply(f"said {request.prompt}", latency=0.0 if int(request.prompt) < 5 else 60.0)
+
+    with Stub(script) as stub:
+        rlm = RLM("m", base_url=stub.url, api_key="k", runs=runs)
+        ended: list[Event] = []
+        handle = rlm.start(
+            "q", "some text", lambda event: _after(event, CallEnded, 6, ended, lambda: stop())
+        )
+        stop = handle.interrupt
+        answer = handle.future.result(30)
+        assert (answer.status, answer.reason) == ("partial", "interrupted")
+    with Stub(lambda request: Reply(f"said {request.prompt}")) as stub:
+        again = RLM("m", base_url=stub.url, api_key="k", runs=runs).resume(answer.run)
+        assert again.value == [f"said {i}" for i in range(8)]
+        assert sorted(request.prompt for request in stub.requests) == ["5", "6", "7"]
+    assert answer.run == again.run
+
+
+def test_data_must_be_what_it_was(runs: Path, tmp_path: Path) -> None:
+    path = tmp_path / "data.txt"
+    path.write_text("one two three")
+    limits = Limits(max_turns=1, max_seconds=60)
+    replies = [cell("n = len(context)\nprint(n)"), "so far"]
+    answer = scripted_rlm(runs, replies, limits=limits).completion("q", path)
+    goes_on = scripted_rlm(runs, ["", cell("FINAL([n, len(context)])")])
+    os.utime(path, (1, 1))
+    assert goes_on.resume(answer.run).value == [13, 13], "the same bytes at another time"
+
+
+def test_changed_data_is_refused_and_can_be_accepted(runs: Path, tmp_path: Path) -> None:
+    path = tmp_path / "data.txt"
+    path.write_text("one two three")
+    limits = Limits(max_turns=1, max_seconds=60)
+    replies = [cell("n = 5\nprint(n)"), "so far"]
+    answer = scripted_rlm(runs, replies, limits=limits).completion("q", path)
+    before = events_of(runs, answer)
+    path.write_text("one two three four")
+    goes_on = scripted_rlm(runs, ["", cell("FINAL([n, len(context)])")])
+    with pytest.raises(DataChanged, match=r"data\.txt.*--accept-changed"):
+        goes_on.resume(answer.run)
+    assert events_of(runs, answer) == before, "nothing was written"
+    again = goes_on.resume(answer.run, accept_changed=True)
+    assert again.value == [5, 18]
+    events = events_of(runs, answer)
+    assert of_kind(events, RunResumed)[0].changed == (0,)
+    assert [event.bytes for event in of_kind(events, DocumentLoaded)] == [13, 18]
+    path.unlink()
+    with pytest.raises((DataChanged, ConfigError)):
+        goes_on.resume(answer.run, accept_changed=True)
+
+
+def test_cells_that_do_otherwise_stop_it_unless_that_is_accepted(runs: Path) -> None:
+    limits = Limits(max_turns=1, max_seconds=60)
+    replies = [cell("import os\nx = os.urandom(4).hex()\nprint(x)"), "so far"]
+    answer = scripted_rlm(runs, replies, limits=limits).completion("q", "some text")
+    goes_on = scripted_rlm(runs, ["", cell("FINAL(x)")])
+    again = goes_on.resume(answer.run)
+    assert again.status == "partial" and "cell 1 did not do the same" in again.reason
+    assert again.usage == answer.usage, "no model was asked"
+    last = goes_on.resume(answer.run, accept_different=True)
+    assert last.status == "complete" and len(last.value) == 8
+
+
+def test_what_a_deadline_took_is_told(runs: Path) -> None:
+    limits = Limits(max_turns=2, cell_seconds=0.4, max_seconds=60)
+    replies = [cell("kept = 1"), cell("lost = 2\nwhile True: pass"), "so far"]
+    answer = scripted_rlm(runs, replies, limits=limits).completion("q", "some text")
+
+    def going_on(request: Any) -> str:
+        told_of = "Lost: lost" in request.messages[-1].text
+        return cell("FINAL([kept, 'lost' in globals()])" if told_of else "print(kept)")
+
+    again = scripted_rlm(runs, going_on).resume(answer.run)
+    assert again.value == [1, False]
+
+
+def test_a_model_that_wrote_no_code_gets_another_chance(runs: Path) -> None:
+    answer = ask(runs, ["Hm.", "Well.", "I wonder."])
+    assert answer.status == "partial" and "without code" in answer.reason
+    again = scripted_rlm(runs, ["", "", "", cell("FINAL(1)")]).resume(answer.run)
+    assert (again.status, again.value, again.turns) == ("complete", 1, 4)
+
+
+def test_what_cannot_be_resumed_says_why(runs: Path, tmp_path: Path) -> None:
+    rlm = scripted_rlm(runs, [cell("FINAL(1)")])
+    complete = rlm.completion("q", "some text")
+    with pytest.raises(ConfigError, match=r"complete.*--continue"):
+        rlm.resume(complete.run)
+    with pytest.raises(JournalError, match="no run 'nope'"):
+        rlm.resume("nope")
+    redacted = ask(runs, ["Hm.", "Hm.", "Hm."], redact=True)
+    with pytest.raises(ConfigError, match="--redact"):
+        rlm.resume(redacted.run)
+    tooled = ask(runs, ["Hm.", "Hm.", "Hm."], tools=[note])
+    with pytest.raises(ConfigError, match="tools note"):
+        rlm.resume(tooled.run)
+    lines = (runs / complete.run / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    folder = tmp_path / "loading"
+    folder.mkdir()
+    (folder / "journal.jsonl").write_bytes(lines[0])
+    with pytest.raises(DataError, match="was being loaded"):
+        rlm.resume(str(folder))
+
+
+def test_one_process_at_a_time_has_a_run(runs: Path) -> None:
+    rlm = scripted_rlm(runs, [cell("n = 1"), cell("FINAL(n)")])
+    seen: list[str] = []
+
+    def listener(event: Event) -> None:
+        if isinstance(event, CellStarted) and not seen:
+            done = in_a_child(lambda: rlm.resume(next(runs.glob("2*")).name))
+            seen.append(str(done))
+
+    assert rlm.start("q", "some text", listener).future.result(30).value == 1
+    assert seen == ["1"]
+
+
+def _final_or(script: Callable[[Any], str]) -> Callable[[Any], str]:
+    """``script``, but for the last call of a run that is over its limit."""
+
+    def answer(request: Any) -> str:
+        if "This is the last message" in request.messages[-1].text:
+            turn = sum(message.role == "assistant" for message in request.messages) - 1
+            return f"so far: {turn}"
+        return script(request)
+
+    return answer
+
+
+def _history(events: list[Event]) -> list[str]:
+    """The root's conversation as it stood at the end."""
+    history: list[str] = []
+    for event in of_kind(events, MessageAdded):
+        history[event.index :] = [event.text]
+    return history
+
+
+def _after(
+    event: Event, kind: type[Event], count: int, seen: list[Event], do: Callable[[], None]
+) -> None:
+    """Do something when so many events of a kind have been seen."""
+    if isinstance(event, kind):
+        seen.append(event)
+        if len(seen) == count:
+            do()

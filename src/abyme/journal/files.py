@@ -141,12 +141,12 @@ def link(source: Path, target: Path) -> None:
     """
     try:
         os.link(source, target)
-    except FileNotFoundError:
+    except (FileNotFoundError, FileExistsError):
         raise
     except OSError:  # another disk, or one without links
         with (
             open_regular(source) as file,
-            open(target, "wb", opener=private) as copy,
+            open(target, "xb", opener=private) as copy,  # never into a file that is there
         ):
             while block := file.read(1 << 20):
                 copy.write(block)

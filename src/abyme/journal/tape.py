@@ -48,12 +48,16 @@ _GONE = CellResult(ended="died")
 
 
 class Cell(msgspec.Struct, frozen=True):
-    """A cell that was started: what it takes to run it again. ``result``: None where it is open."""
+    """A cell that was started: what it takes to run it again. ``result``: None where it is open.
+
+    ``question``: the number of the question that it was written for.
+    """
 
     cell: int
     turn: int
     code: str
     clock: float
+    question: int = 1
     result: CellResult | None = None
 
 
@@ -288,7 +292,9 @@ class Tape:
         self._unpriced += event.charged_cost is None
         conversation = self.conversation
         limited = any(isinstance(fact, LimitReached) for fact in conversation.facts)
-        if self.ended is not None and not limited:
+        turns = sum(isinstance(fact, TurnEnded) for fact in conversation.facts)
+        between = turns == len(conversation.replies)
+        if self.ended is not None and between and not limited:
             conversation.resumed_at = len(conversation.messages)
 
     def _asked(self, event: QuestionAsked) -> None:
@@ -311,7 +317,8 @@ class Tape:
     def _cell_started(self, event: CellStarted) -> None:
         before = self.conversation.cells.get(event.cell)  # its run was killed in it
         clock = event.clock if before is None else before.clock
-        self._put(Cell(event.cell, event.turn, event.code, clock))
+        question = self.conversation.number
+        self._put(Cell(event.cell, event.turn, event.code, clock, question))
 
     def _cell_ended(self, event: CellEnded) -> None:
         result = event.result

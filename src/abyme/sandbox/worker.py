@@ -35,6 +35,8 @@ from abyme.sandbox.pulling import Pulling
 from abyme.sandbox.results import death, finish_of, result_of
 from abyme.types import CellResult, Finish
 
+_AGAIN = (0.05, 0.2)
+"""Seconds after which a cell that goes on is interrupted again."""
 _MOST_STREAMED = 1 << 20
 """Characters of a cell's output that are shown while it runs."""
 WAY_OUT = (
@@ -68,6 +70,7 @@ class Worker:
         self._looked: asyncio.Future[FinishFrame | None] | None = None
         self._looks = 0
         self._grace_timer: asyncio.TimerHandle | None = None
+        self._stopping: asyncio.Task[None] | None = None
         self._cell = 0
         self._streamed = 0
         self._fatal: AbymeError | None = None
@@ -136,8 +139,7 @@ class Worker:
         Raises :class:`DataError` or :class:`JournalError` where a call of the cell, or the data
         that it used, ended the run.
         """
-        if self.alive:
-            await self._child.settle()  # an interrupt of the last cell's must not hit this one
+        await self._settled()
         self._cell = cell
         self._streamed = 0
         self._child.raw.forget()
@@ -157,8 +159,8 @@ class Worker:
             await self._end()
             result = death(self.ended_how, self._loop.time() - started, self._child.raw.text())
         except asyncio.CancelledError:
-            self._interrupt()
             self._answering.cancel()
+            self._stopping = asyncio.create_task(self._stop_cell())
             raise
         finally:
             if self._memory is not None:
@@ -171,10 +173,12 @@ class Worker:
 
     async def bind(self, names: dict[str, Any]) -> None:
         """See :class:`~abyme.sandbox.base.Repl`."""
+        await self._settled()
         await self._binding.bind(names)
 
     async def look(self, name: str) -> Finish | None:
         """See :class:`~abyme.sandbox.base.Repl`. None too where the worker is busy or gone."""
+        await self._settled()
         if not self.alive:
             return None
         self._looked = self._loop.create_future()
@@ -298,6 +302,27 @@ class Worker:
         if not self._child.interrupt():
             self._channel.send({"t": "interrupt"})
 
+    async def _stop_cell(self) -> None:
+        """End a cell that nobody waits for any more, or the worker where it does not heed that.
+
+        An interrupt that comes before the cell has begun is none: so it is sent again.
+        """
+        self._done = done = self._loop.create_future()  # the last one was cancelled
+        for pause in (*_AGAIN, self._grace):
+            self._interrupt()
+            await asyncio.wait((done,), timeout=pause)
+            if done.done() or not self.alive:
+                return
+        self._kill_stubborn()
+
+    async def _settled(self) -> None:
+        """Wait until a cell that was given up is over, and no interrupt is on its way any more."""
+        if self._stopping is not None:
+            await asyncio.wait((self._stopping,))
+            self._stopping = None
+        if self.alive:
+            await self._child.settle()  # an interrupt of the last cell's must not hit this one
+
     def _kill_stubborn(self) -> None:
         self._on_end("it did not stop when interrupted at the cell's deadline, and was killed")
 
@@ -325,6 +350,8 @@ class Worker:
 
     async def _end(self) -> None:
         """Kill, reap, close every descriptor; say how it ended where it went by itself."""
+        if self._stopping is not None:
+            self._stopping.cancel()
         if self.ended_how == HUNG_UP:
             # The socket closes a moment before the process can be reaped.
             status = await self._child.reap(1.0)
