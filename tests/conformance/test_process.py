@@ -9,6 +9,7 @@ from abyme.conformance.ends import EndChecks
 from abyme.conformance.exceptions import ExceptionChecks
 from abyme.conformance.leaving import LeavingChecks
 from abyme.conformance.namespace import NamespaceChecks
+from abyme.conformance.repetition import RepetitionChecks
 from abyme.conformance.restore import RestoreChecks
 from abyme.conformance.texts import TextChecks
 from abyme.inside.lockdown import LAYERS, STRICT
@@ -36,7 +37,9 @@ class Strict(ProcessSandbox, frozen=True):
         return (*(layer for layer in LAYERS if layer != "landlock"), STRICT)
 
 
-class TestStrict(NamespaceChecks, CallChecks, ExceptionChecks, TextChecks, RestoreChecks):
+class TestStrict(
+    NamespaceChecks, CallChecks, ExceptionChecks, TextChecks, RepetitionChecks, RestoreChecks
+):
     """With what was imported before the lockdown, and nothing else: what needs modules."""
 
     def sandbox(self) -> ProcessSandbox:

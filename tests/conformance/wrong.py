@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import os
+import secrets
 import time
 from collections.abc import AsyncIterator
 from typing import Any, ClassVar
@@ -448,6 +449,106 @@ class LooksByRunning(Wrong):
         async def look(self, name: str) -> Finish | None:
             result = await self.repl.run(999, f"print({name}, end='')", 5)
             return Finish(result.output, result.output) if result.ok else None
+
+
+# -- repetition ----------------------------------------------------------------------------------
+
+
+class HasNoSeed(Wrong):
+    """Leaves ``random`` as chance made it."""
+
+    @contextlib.asynccontextmanager
+    async def open(
+        self,
+        workers: Workers,
+        data: Data,
+        host: Host,
+        functions: tuple[Function, ...],
+        seed: int = 0,
+    ) -> AsyncIterator[Repl]:
+        async with workers.open(data, host, functions, secrets.randbits(32)) as repl:
+            yield repl
+
+
+class SeedsAtTheFirstCell(HasNoSeed):
+    """Seeds what is imported by then, and later the rest by itself."""
+
+    class repl(RightRepl):  # noqa: N801
+        def before(self, code: str) -> str:
+            return f"import sys\nif 'random' in sys.modules: sys.modules['random'].seed(7)\n{code}"
+
+
+class HasOneClock(Wrong):
+    """Cells that are run again have today's time."""
+
+    class repl(RightRepl):  # noqa: N801
+        async def run(
+            self, cell: int, code: str, seconds: float, clock: float | None = None
+        ) -> CellResult:
+            return await self.repl.run(cell, code, seconds)
+
+
+class StaysInThePast(Wrong):
+    """Never sets the clock right again."""
+
+    class repl(RightRepl):  # noqa: N801
+        last: float | None = None
+
+        async def run(
+            self, cell: int, code: str, seconds: float, clock: float | None = None
+        ) -> CellResult:
+            self.last = clock or self.last
+            return await self.repl.run(cell, code, seconds, self.last)
+
+
+def with_clock(replace_clock: str) -> type[RightRepl]:
+    """Sets the clock by code of its own before a cell that is run again."""
+
+    class Clocked(RightRepl):
+        async def run(
+            self, cell: int, code: str, seconds: float, clock: float | None = None
+        ) -> CellResult:
+            if clock is not None:
+                code = f"{replace_clock.format(clock=clock)}\n{code}"
+            return await self.repl.run(cell, code, seconds)
+
+    return Clocked
+
+
+class StopsTheClock(Wrong):
+    """Gives a cell that is run again one moment only."""
+
+    repl = with_clock("import time\ntime.time = lambda: {clock}")
+
+
+class ReplacesDatetime(Wrong):
+    """Puts a class of its own in the place of ``datetime``, as libraries for tests do."""
+
+    repl = with_clock(
+        "import datetime as _module\n"
+        "class _Fake(_module.datetime):\n"
+        "    @classmethod\n"
+        "    def now(cls, tz=None): return cls.fromtimestamp({clock}, tz)\n"
+        "_module.datetime = _Fake"
+    )
+
+
+class BindsByCells(Wrong):
+    """Binds a value by a cell that assigns it."""
+
+    class repl(RightRepl):  # noqa: N801
+        async def bind(self, names: dict[str, Any]) -> None:
+            code = "".join(f"{name} = {value!r}\n" for name, value in names.items())
+            await self.repl.run(0, code, 30)
+
+
+class BindsShortTexts(Wrong):
+    """Cuts what is longer than a frame."""
+
+    class repl(RightRepl):  # noqa: N801
+        async def bind(self, names: dict[str, Any]) -> None:
+            cut = {n: v[:1_000_000] if isinstance(v, str) else v for n, v in names.items()}
+            await self.repl.bind(cut)
 
 
 # -- output --------------------------------------------------------------------------------------

@@ -278,3 +278,12 @@ def test_the_worker_takes_nothing_after_what_is_no_frame(interrupts: Interrupts)
         with pytest.raises(FrameError, match="no type"):
             channel.read()
         channel._socket.close()
+
+
+@PATIENT
+@given(VALUE)
+def test_a_value_is_written_again_as_it_was_read(value: Any) -> None:
+    """So a text tells whether somebody has changed the value that was read from it."""
+    text = codec.write_value(value)
+    assert codec.read_value(text) == value
+    assert codec.write_value(codec.read_value(text)) == text

@@ -30,7 +30,19 @@ from abyme.sandbox.child import StartedChild
 from abyme.sandbox.worker import Worker
 from support.repl import TestHost, run_cell, run_cells
 
-TYPES = ["ready", "refused", "out", "call", "documents", "done", "looked", "run", "x"]
+TYPES = [
+    "ready",
+    "refused",
+    "out",
+    "call",
+    "documents",
+    "done",
+    "looked",
+    "run",
+    "bind",
+    "bound",
+    "x",
+]
 FIELDS = [
     *("cell", "ended", "output", "output_chars", "variables", "notes", "seconds", "cpu_seconds"),
     *("peak_bytes", "draft", "error", "finish", "text", "id", "name", "args", "index", "count"),

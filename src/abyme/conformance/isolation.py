@@ -158,15 +158,15 @@ class IsolationChecks(Trial):
 
     @within(SECONDS)
     async def test_workers_draw_different_random_numbers(self) -> None:
-        """What is meant to differ does: ``random``, ``uuid``, ``secrets``."""
+        """Each from its own seed; ``uuid`` and ``secrets`` have none."""
         code = (
             "import random, secrets, uuid\n"
             "print(random.random(), secrets.token_hex(), uuid.uuid4())"
         )
         async with self._run_of_workers() as run:
             drawn: list[str] = []
-            for _ in range(3):
-                async with run.open() as repl:
+            for seed in range(3):
+                async with run.open(seed=seed) as repl:
                     drawn += output_of(await self.run(repl, 1, code)).split()
         same("different numbers", len(set(drawn)), 9)
 
@@ -185,6 +185,7 @@ class _Opener:
         context: Context = TEXT,
         host: AnsweringHost | None = None,
         functions: tuple[Function, ...] = (),
+        seed: int = 0,
     ) -> contextlib.AbstractAsyncContextManager[Repl]:
         data = loaded(context, self._folder / secrets.token_hex(4))
-        return self._workers.open(data, host or AnsweringHost(), functions)
+        return self._workers.open(data, host or AnsweringHost(), functions, seed)

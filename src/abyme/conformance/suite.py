@@ -11,6 +11,7 @@ from abyme.conformance.isolation import IsolationChecks
 from abyme.conformance.leaving import LeavingChecks
 from abyme.conformance.namespace import NamespaceChecks
 from abyme.conformance.output import OutputChecks
+from abyme.conformance.repetition import RepetitionChecks
 from abyme.conformance.restore import RestoreChecks
 from abyme.conformance.texts import TextChecks
 
@@ -24,6 +25,7 @@ AREAS = {
     "fidelity": FidelityChecks,
     "texts": TextChecks,
     "isolation": IsolationChecks,
+    "repetition": RepetitionChecks,
     "restore": RestoreChecks,
     "leaving": LeavingChecks,
 }
@@ -40,6 +42,7 @@ class SandboxConformance(
     FidelityChecks,
     TextChecks,
     IsolationChecks,
+    RepetitionChecks,
     RestoreChecks,
     LeavingChecks,
 ):

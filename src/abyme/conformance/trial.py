@@ -74,6 +74,7 @@ class Trial:
         *,
         functions: tuple[Function, ...] = (),
         sandbox: Sandbox | None = None,
+        seed: int = 0,
     ) -> AsyncIterator[Repl]:
         """One worker over ``context``, by itself."""
         with tempfile.TemporaryDirectory(prefix="abyme-conformance-") as folder:
@@ -81,7 +82,7 @@ class Trial:
             box = sandbox or self.sandbox()
             async with (
                 box.workers() as workers,
-                workers.open(data, host or AnsweringHost(), functions) as repl,
+                workers.open(data, host or AnsweringHost(), functions, seed) as repl,
             ):
                 yield repl
 
@@ -97,9 +98,9 @@ class Trial:
         async with self.repl(context, host, functions=functions, sandbox=sandbox) as repl:
             return [await self.run(repl, number, code) for number, code in enumerate(codes, 1)]
 
-    async def run(self, repl: Repl, cell: int, code: str) -> CellResult:
+    async def run(self, repl: Repl, cell: int, code: str, clock: float | None = None) -> CellResult:
         """Run one cell with a deadline that it should never come near."""
-        return await repl.run(cell, code, SECONDS * self.patience)
+        return await repl.run(cell, code, SECONDS * self.patience, clock)
 
 
 class AnsweringHost:

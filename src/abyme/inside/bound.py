@@ -52,7 +52,7 @@ class Bound:
             raise NameError("every REPL has this name already")
         text = "".join(self._pieces)
         value = read_value(text)
-        self._hashes[name] = hash(text)
+        self._hashes[name] = hash(text)  # the same in every worker: their hash seed is 0
         self._namespace.protected[name] = self._namespace.names[name] = value
 
     def changed(self) -> str:

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
 
 _SEEDED = ("random", "numpy.random")
 _NUMPY_SEEDS = 1 << 32
@@ -41,14 +44,18 @@ class _Finder:
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """For ``sys.meta_path``."""
-        if name not in _SEEDED or (spec := PathFinder.find_spec(name, path, target)) is None:
+        if name not in _SEEDED:
             return None
-        loader = spec.loader
+        others = (finder for finder in sys.meta_path if finder is not self)
+        found = (finder.find_spec(name, path, target) for finder in others)
+        if (spec := next(filter(None, found), None)) is None:
+            return None
+        loader: Any = spec.loader
 
         def exec_module(module: ModuleType) -> None:
-            del loader.exec_module  # type: ignore[union-attr]
-            loader.exec_module(module)  # type: ignore[union-attr]
+            del loader.exec_module
+            loader.exec_module(module)
             _seed(module, self._number)
 
-        loader.exec_module = exec_module  # type: ignore[union-attr, method-assign]
+        loader.exec_module = exec_module
         return spec

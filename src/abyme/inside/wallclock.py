@@ -22,10 +22,12 @@ _UTCNOW = (
     "datetime.datetime.utcnow() is deprecated and scheduled for removal in a future version. Use "
     "timezone-aware objects to represent datetimes in UTC: datetime.datetime.now(datetime.UTC)."
 )
+# Taken now: a cell may put its own in the place of any of these.
 _real_time_ns = time.time_ns
 _real_localtime = time.localtime
-_real_now = vars(datetime.datetime)["now"]
-_from_timestamp = vars(datetime.datetime)["fromtimestamp"]
+_datetime, _date, _utc = datetime.datetime, datetime.date, datetime.UTC
+_from_timestamp = vars(_datetime)["fromtimestamp"]
+_type_modified, _as_object = ctypes.pythonapi.PyType_Modified, ctypes.py_object
 
 _offset = 0
 """Nanoseconds that the clock is ahead of the true one."""
@@ -84,6 +86,8 @@ def _of_seconds(true: Callable[..., Any], *args: Any) -> Any:
     return true(_now()) if args in ((), (None,)) else true(*args)
 
 
+_Function.__name__ = type(_real_time_ns).__name__  # lists of variables show it
+
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "time": lambda true, *args: true(*args) if args else _now(),
     "time_ns": lambda true, *args: true(*args) if args else _now_ns(),
@@ -116,7 +120,7 @@ def _shifted_now(cls: Any, tz: Any = None) -> Any:
 def _shifted_utcnow(cls: Any) -> Any:
     if sys.version_info >= (3, 12):
         warnings.warn(_UTCNOW, DeprecationWarning, stacklevel=2)
-    return _shifted_now(cls, datetime.UTC).replace(tzinfo=None)
+    return _shifted_now(cls, _utc).replace(tzinfo=None)
 
 
 def _shifted_today(cls: Any) -> Any:
@@ -130,9 +134,9 @@ def _shifted_classes() -> Iterator[None]:
     They are written in C and refuse to be assigned to, so it is done in the dict behind them.
     """
     places: list[tuple[type, dict[str, Any], str, Callable[..., Any]]] = [
-        (datetime.datetime, _names_of(datetime.datetime), "now", _shifted_now),
-        (datetime.datetime, _names_of(datetime.datetime), "utcnow", _shifted_utcnow),
-        (datetime.date, _names_of(datetime.date), "today", _shifted_today),
+        (_datetime, _names_of(_datetime), "now", _shifted_now),
+        (_datetime, _names_of(_datetime), "utcnow", _shifted_utcnow),
+        (_date, _names_of(_date), "today", _shifted_today),
     ]
     true = [names[name] for _, names, name, _ in places]
     try:
@@ -153,4 +157,4 @@ def _names_of(kind: type) -> dict[str, Any]:
 
 def _changed(kind: type) -> None:
     """Have the interpreter forget what it remembers of looking the class's names up."""
-    ctypes.pythonapi.PyType_Modified(ctypes.py_object(kind))
+    _type_modified(_as_object(kind))

@@ -288,7 +288,8 @@ class Spare:
             raise
 
     async def close(self) -> None:
-        """End it."""
+        """End it, and wait until it is gone: one given up halfway would still be on its way."""
+        await asyncio.wait((self._forking,), timeout=_CLOSE_SECONDS)
         self._forking.cancel()
         await asyncio.wait((self._forking,))
         if not self._forking.cancelled() and self._forking.exception() is None:

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 
 # fmt: off
 MODULES = (
-    "abc", "argparse", "array", "ast", "asyncio", "base64", "binascii", "bisect", "bz2",
-    "calendar", "cmath", "codecs",
+    "_strptime", "abc", "argparse", "array", "ast", "asyncio", "base64", "binascii", "bisect",
+    "bz2", "calendar", "cmath", "codecs",
     "collections", "collections.abc", "colorsys", "concurrent.futures", "concurrent.futures.thread",
     "contextlib", "contextvars", "copy", "csv", "ctypes", "dataclasses", "datetime", "decimal",
     "difflib", "dis", "email", "email.policy", "enum", "fnmatch", "fractions", "functools", "gc",
@@ -32,7 +32,7 @@ ENCODINGS = (
 
 
 def preload(packages: Iterable[str]) -> None:
-    """Import all of it, and what makes checkpoints.
+    """Import all of it, what makes checkpoints, and what sets the clock of cells run again.
 
     What is not there is passed over: not every Python has every module.
     What is asked for later is then not found, as if it were not installed.
@@ -41,7 +41,8 @@ def preload(packages: Iterable[str]) -> None:
     for name in (*MODULES, *encodings, *packages):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
-    from .. import checkpoint, surroundings  # noqa: F401  where files can be opened, only when used
+    # Where files can be opened, only when used.
+    from .. import checkpoint, surroundings, wallclock  # noqa: F401
 
     sys.path.clear()
     sys.path_importer_cache.clear()
