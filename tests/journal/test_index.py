@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -18,12 +19,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from abyme.errors import ModelError
+from abyme.errors import JournalError, ModelError
 from abyme.journal import find, index
 from abyme.journal.find import Found, find_runs
+from abyme.journal.gc import remove_runs
 from abyme.journal.index import INDEX
 from abyme.journal.summary import STATUSES, RunSummary, summarise
 from abyme.journal.wanted import EVERYTHING, Wanted
+from support.nobody import passed_as_nobody
 from support.runs import ask, cell
 
 _HOUR = 3_600
@@ -342,3 +345,25 @@ def test_words_are_found_in_all_that_is_said(runs: Path) -> None:
     }.items():
         assert {run.run for run in find_runs(runs, Wanted(words=words)).runs} == expected, words
     assert find_runs(runs, EVERYTHING).runs[1].documents == ("contracts.txt",)
+
+
+def test_a_folder_that_is_read_only(runs: Path, lines: list[dict[str, Any]]) -> None:
+    some(runs, lines)
+    whole = find_runs(runs, indexed=False)
+    runs.chmod(0o500)
+    try:
+        assert find_runs(runs) == whole
+        assert os.geteuid() == 0 or not (runs / INDEX).exists()
+        with (
+            pytest.raises(JournalError, match="cannot remove runs from")
+            if os.geteuid()
+            else (contextlib.nullcontext())
+        ):
+            list(remove_runs(runs, []))
+    finally:
+        runs.chmod(0o700)
+
+
+def test_a_folder_that_is_read_only_for_its_user() -> None:
+    if os.geteuid() == 0:
+        assert passed_as_nobody(Path(__file__), "-k", "that_is_read_only", seconds=60) == 2

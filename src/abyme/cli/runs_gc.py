@@ -74,7 +74,9 @@ def _sum(what: str, plan: Plan) -> str:
     folders = [Path(summary.folder) for summary in plan.runs]
     whole, freed = all_bytes(folders), freed_bytes(folders)
     text = f"{len(plan.runs):,} of {plural(plan.total, 'run')} {what}: {bytes_text(freed)}"
-    return text if freed >= whole else f"{text} of {bytes_text(whole)}; runs that stay share the rest"
+    return (
+        text if freed >= whole else f"{text} of {bytes_text(whole)}; runs that stay share the rest"
+    )
 
 
 def _remove(runs: Path, plan: Plan, write: Write, say: Write) -> int:
