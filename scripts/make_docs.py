@@ -26,7 +26,7 @@ def commands() -> str:
     """The whole of docs/commands.md."""
     names = _commands()
     sections = [f"## abyme\n\n{_help()}"]
-    sections += [f"## abyme {name}\n\n{_help(name)}" for name in names]
+    sections += [f"## abyme {name}\n\n{_help(*name.split())}" for name in names]
     return "\n".join([_HEAD, *sections])
 
 

@@ -240,3 +240,32 @@ def test_of_a_long_journal_only_the_ends_are_read(runs: Path) -> None:
         file.seek(2**40, os.SEEK_CUR)  # a terabyte that takes no room on the disk
         file.write(b"\n" + lines[-1])
     assert summarise(folder).status == "complete"
+
+
+def test_a_fork_is_known_by_its_first_line(runs: Path) -> None:
+    run = ask(runs, [cell("FINAL(1)")]).run
+    folder = (runs / run).rename(runs / "20260203-040506-abcdef")
+    found = summarise(folder)
+    assert found.fork_of == run and found.status == "complete"
+    assert time.strftime("%Y%m%d-%H%M%S", time.localtime(found.started)) == folder.name[:15]
+    assert summarise(folder.rename(runs / "kept")).fork_of == "", "somebody gave it a name"
+
+
+@pytest.mark.parametrize("kind", ["RunResumed", "RunForked", "QuestionAsked"])
+def test_the_last_line_may_name_newer_terms(runs: Path, kind: str) -> None:
+    folder = runs / ask(runs, [cell("FINAL(1)")]).run
+    terms = {"version": "9", "model": "later", "sub_model": "small"}
+    for value, model in ((terms, "later"), ({"model": 3}, "scripted"), (None, "scripted")):
+        with cut(folder, 5).joinpath("journal.jsonl").open("a") as file:
+            file.write(json.dumps({"event": kind, "at": time.time(), "terms": value}) + "\n")
+        found = summarise(aged(folder))
+        assert (found.status, found.model) == ("unfinished", model)
+
+
+def test_the_first_documents_are_named(runs: Path, tmp_path: Path) -> None:
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    for number in range(12):
+        (texts / f"{number:02}.txt").write_text("some text")
+    found = summarise(runs / ask(runs, [cell("FINAL(1)")], context=texts).run)
+    assert found.documents == tuple(f"{number:02}.txt" for number in range(10))

@@ -38,10 +38,17 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _InOrder(click.Group):
-    """Commands are listed as they stand here, the first hour's first."""
+    """Commands are listed as they stand here, the first hour's first. Some have two words."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if (two := self.commands.get(" ".join(args[:2]))) is not None and len(args) > 1:
+            return two.name, two, args[2:]
+        return super().resolve_command(ctx, args)
 
 
 def run() -> None:
@@ -81,7 +88,8 @@ def _usage(message: str) -> str:
         return f"{message}: to ask something, abyme ask QUESTION PATHS…; else see `abyme --help`"
     if message.startswith("No such option") and sys.argv[1:2] == ["ask"]:
         message += " (what begins with a dash and is no option comes after --)"
-    command = f"{sys.argv[1]} " if sys.argv[1:] and sys.argv[1] in app.commands else ""
+    named = (" ".join(sys.argv[1 : 1 + words]) for words in (2, 1))
+    command = next((f"{name} " for name in named if name in app.commands), "")
     return f"{message}; see `abyme {command}--help`"
 
 
@@ -102,6 +110,17 @@ def _complete_path(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[click.shell_completion.CompletionItem]:
     return click.Path().shell_complete(ctx, param, incomplete)
+
+
+def _complete_gc(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    return ["gc"] if "gc".startswith(incomplete) and not ctx.params.get("words") else []
+
+
+def _complete_status(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    from abyme.journal.summary import STATUSES
+
+    before, comma, last = incomplete.rpartition(",")
+    return [before + comma + status for status in STATUSES if status.startswith(last)]
 
 
 _runs_option = click.option(
@@ -234,20 +253,101 @@ def show(run: str | None, turn: int | None, as_json: bool, runs_folder: str | No
 
 
 @app.command()
+@click.argument("words", nargs=-1, metavar="[WORDS]...", shell_complete=_complete_gc)
+@click.option(
+    "--status",
+    metavar="LIST",
+    multiple=True,
+    shell_complete=_complete_status,
+    help="complete, partial, failed, going, unfinished, unreadable.",
+)
+@click.option("--model", metavar="NAME", default="", help="A part of the (sub-)model's name.")
+@click.option("--since", metavar="WHEN", help="2026-11-01, 3d, 12h, yesterday.")
 @click.option(
     "-n", "--limit", type=click.IntRange(min=1), default=20, metavar="N", help="Most to list; 20."
 )
 @click.option("--json", "as_json", is_flag=True, help="The runs, one JSON a line.")
 @_runs_option
-def runs(limit: int, as_json: bool, runs_folder: str | None) -> None:
-    """List the runs, newest first."""
-    from abyme.cli.runs import show_runs, show_runs_json
+def runs(
+    words: tuple[str, ...],
+    status: tuple[str, ...],
+    model: str,
+    since: str | None,
+    limit: int,
+    as_json: bool,
+    runs_folder: str | None,
+) -> None:
+    """List the runs, newest first, with what each takes on the disk.
 
+    WORDS stand in the question, the reason why it is not complete, a model's name or the names of
+    the first ten documents; all of them, in any case.
+
+    \b
+    abyme runs contracts renew                     those with both words
+    abyme runs --status failed,partial --since 3d
+    abyme runs --model mini --json | jq .run
+    abyme runs gc                                  remove what is not wanted
+    """
+    from abyme.cli.runs import show_runs, show_runs_json, statuses
+    from abyme.journal.wanted import Wanted
+
+    wanted = Wanted(
+        statuses=_parsed("--status", statuses, status) if status else frozenset(),
+        model=model,
+        since=_time("--since", since) or 0.0,
+        words=words,
+    )
     folder = _where(runs_folder)
     if as_json:
-        show_runs_json(folder, put, limit=limit)
+        show_runs_json(folder, put, wanted=wanted, limit=limit)
     else:
-        show_runs(folder, put, say, limit=limit, width=width())
+        show_runs(folder, put, say, wanted=wanted, limit=limit, width=width())
+
+
+@app.command("runs gc")
+@click.option("--keep", type=click.IntRange(min=0), metavar="N", help="Not the newest N.")
+@click.option("--older-than", metavar="WHEN", help="Last written to before 30d, 2026-11-01.")
+@click.option(
+    "--status",
+    metavar="LIST",
+    multiple=True,
+    shell_complete=_complete_status,
+    help="Only complete, partial, failed, unfinished, unreadable.",
+)
+@click.option("--apply", is_flag=True, help="Remove them; else they are only shown.")
+@_runs_option
+def runs_gc(
+    keep: int | None,
+    older_than: str | None,
+    status: tuple[str, ...],
+    apply: bool,
+    runs_folder: str | None,
+) -> None:
+    """Remove runs that are no longer wanted.
+
+    Shows what would be removed and how much disk that frees; --apply removes it. A run goes that
+    meets all that is given; one that is going on never does. Without any, says what there is.
+
+    \b
+    abyme runs gc --older-than 30d
+    abyme runs gc --status failed,unfinished --older-than 1d --apply
+    abyme runs gc --keep 100 --apply
+
+    Exit codes: 0; 1 something could not be removed; 2 wrong usage.
+    """
+    from abyme.cli.runs import statuses
+    from abyme.cli.runs_gc import REMOVABLE, show_gc
+    from abyme.journal.gc import Criteria
+
+    criteria = Criteria(
+        keep=keep,
+        before=_time("--older-than", older_than),
+        statuses=_parsed("--status", statuses, status, REMOVABLE) if status else frozenset(),
+    )
+    if apply and not criteria.given:
+        raise click.UsageError("--apply needs one of --keep, --older-than and --status")
+    folder = _where(runs_folder)
+    sys.exit(show_gc(folder, criteria, put, say, apply=apply, width=width()))
 
 
 @app.command()
@@ -374,3 +474,22 @@ def _where(named: str | None) -> Path:
     from abyme.settings import configured_runs
 
     return runs_folder(named or configured_runs(os.environ) or None)
+
+
+def _parsed(option: str, parse: Callable[..., Any], *given: Any) -> Any:
+    """What ``parse`` makes of an option; what it does not take is wrong usage."""
+    try:
+        return parse(*given)
+    except ValueError as error:
+        raise click.UsageError(f"{option}: {error}") from None
+
+
+def _time(option: str, given: str | None) -> float | None:
+    """A time that an option says, in seconds since 1970."""
+    import time
+
+    from abyme.cli.when import moment
+
+    now = time.time()
+    parsed: float | None = None if given is None else _parsed(option, moment, given, now)
+    return parsed

@@ -6,56 +6,70 @@ import itertools
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
-from abyme.cli.show.page import Line, Page, PlainPage, Span, Style, TerminalPage, Write, line
-from abyme.cli.text import columns, cost_text, fitting, plural, printable
+from abyme.cli.run_table import Row, about, head_cells, put_table, size_cell
+from abyme.cli.show.page import Span, Write
+from abyme.cli.text import cost_text, fitting, plural, printable
 from abyme.config import runs_folder
 from abyme.errors import AbymeError
-from abyme.journal.summary import RunSummary, list_runs, run_folders
+from abyme.journal.find import find_runs
+from abyme.journal.folders import run_names
+from abyme.journal.summary import STATUSES, RunStatus, RunSummary
+from abyme.journal.wanted import EVERYTHING, Wanted
 from abyme.settings import configured_runs
 
 _COMPLETED = 50
-_WIDE = 110
-"""Columns from which on the question stands on its run's line."""
+_WIDE = 130
+"""Columns from which on model and question stand on their run's line."""
 _MODEL = 24
-_PLAIN_QUESTION = 100
-_STYLES: dict[str, Style] = {
-    "complete": "good",
-    "partial": "title",
-    "going": "call",
-    "failed": "bad",
-    "unfinished": "bad",
-    "unreadable": "bad",
-}
+_PLAIN_MODEL = 80
+_RIGHT = (1, 3, 4, 5)
+_RIGHT_WIDE = (1, 4, 5, 6)
 
 
 def show_runs(
-    runs: Path, write: Write, say: Write, *, limit: int = 20, width: int | None = None
+    runs: Path,
+    write: Write,
+    say: Write,
+    *,
+    wanted: Wanted = EVERYTHING,
+    limit: int = 20,
+    width: int | None = None,
 ) -> None:
-    """List the newest ``limit`` runs in ``runs`` by ``write``, one call a line.
+    """List the newest ``limit`` runs in ``runs`` that are wanted by ``write``, one call a line.
 
     ``width``: the columns of the terminal; None where plain text is wanted. ``say`` gets what is
     said beside the list: that there are more, or none.
     """
-    shown = list(itertools.islice(list_runs(runs), limit))
-    if not shown:
+    found = find_runs(runs, wanted, limit=limit)
+    if not found.total:
         say(f"no runs in {runs} yet: `abyme ask QUESTION PATH --model MODEL` makes one")
         return
-    page: Page = PlainPage(write) if width is None else TerminalPage(write, width)
-    for row in _table(shown, page.width, plain=width is None):
-        page.put(row)
-    more = len(run_folders(runs)) - len(shown)
-    if more:
-        say(f"{plural(more, 'older run')}: --limit {len(shown) + more} lists all")
+    if not found.runs:
+        say(f"none of {plural(found.total, 'run')} in {runs} is of that kind")
+        return
+    now = time.time()
+    plain = width is None
+    wide = width is None or width >= _WIDE
+    rows = [_row(summary, now, wide=wide, plain=plain) for summary in found.runs]
+    put_table(rows, write, width, right=_RIGHT_WIDE if wide else _RIGHT, below=not wide)
+    if not found.more:
+        return
+    if wanted == EVERYTHING:
+        say(f"{plural(found.total - limit, 'older run')}: --limit {found.total} lists all")
+    else:
+        say(f"older runs match, too: --limit {2 * limit} lists more")
 
 
-def show_runs_json(runs: Path, write: Write, *, limit: int | None = None) -> None:
-    """Write each run as one line of JSON, newest first."""
-    for summary in itertools.islice(list_runs(runs), limit):
+def show_runs_json(
+    runs: Path, write: Write, *, wanted: Wanted = EVERYTHING, limit: int | None = None
+) -> None:
+    """Write each run that is wanted as one line of JSON, newest first."""
+    for summary in find_runs(runs, wanted, limit=limit).runs:
         write(json.dumps(msgspec.to_builtins(summary), ensure_ascii=False))
 
 
@@ -63,55 +77,43 @@ def complete_run(incomplete: str) -> list[str]:
     """Ids of the newest runs that begin with ``incomplete``, for a shell. Never raises."""
     try:
         where = runs_folder(configured_runs(os.environ) or None)
-        names = (folder.name for folder in run_folders(where))
-        return list(itertools.islice((n for n in names if n.startswith(incomplete)), _COMPLETED))
+        found = (name for name in run_names(where) if name.startswith(incomplete))
+        return list(itertools.islice(found, _COMPLETED))
     except (AbymeError, OSError):
         return []
 
 
-def age_text(seconds: float) -> str:
-    """How long ago: ``5 s ago``, ``2 h ago``, ``3 d ago``."""
-    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= size:
-            return f"{int(seconds // size):,} {unit} ago"
-    return f"{max(0, int(seconds))} s ago"
+def statuses(named: Sequence[str], choices: Sequence[RunStatus] = STATUSES) -> frozenset[RunStatus]:
+    """The statuses in ``named``, each a list with commas.
+
+    Raises :class:`ValueError`, which names the choices.
+    """
+    by_name = {status: status for status in choices}
+    found: set[RunStatus] = set()
+    for name in itertools.chain.from_iterable(each.split(",") for each in named):
+        status = by_name.get(name.strip().lower())  # type: ignore[call-overload]
+        if status is None:
+            raise ValueError(f"{name.strip()[:40]!r} is none of {', '.join(choices)}")
+        found.add(status)
+    return frozenset(found)
 
 
-def _table(shown: Sequence[RunSummary], width: int, *, plain: bool) -> Iterator[Line]:
-    """The rows, as wide as what is in them; the question on a line of its own where room is
-    scarce."""
-    now = time.time()
-    rows = [_cells(summary, now) for summary in shown]
-    widths = [max(columns(row[column][0]) for row in rows) for column in range(len(rows[0]))]
-    below = not plain and width < _WIDE
-    for summary, row in zip(shown, rows, strict=True):
-        spans: list[Span] = []
-        for number, ((text, style), wide) in enumerate(zip(row, widths, strict=True)):
-            padding = " " * (wide - columns(text))
-            spans.append((padding + text if number in _RIGHT else text + padding, style))
-            spans.append(("  ", ""))
-        about = " ".join((summary.problem or summary.question).split())
-        colour: Style = "bad" if summary.problem else ""
-        if below:
-            yield line(*spans[:-1])
-            yield line((fitting(printable(about), width - 4), colour), margin="    ")
-        else:
-            room = _PLAIN_QUESTION if plain else max(20, width - sum(widths) - 2 * len(widths))
-            yield line(*spans, (fitting(printable(about), room), colour))
-
-
-_RIGHT = (1, 4, 5)
-
-
-def _cells(summary: RunSummary, now: float) -> list[Span]:
-    return [
-        (fitting(printable(summary.run), 40), "bold"),
-        (age_text(now - summary.started) if summary.started else "", ""),
-        (summary.status, _STYLES[summary.status]),
-        (fitting(printable(summary.model), _MODEL), ""),
+def _row(summary: RunSummary, now: float, *, wide: bool, plain: bool) -> Row:
+    model = fitting(printable(summary.model), _PLAIN_MODEL if plain else _MODEL)
+    cells: list[Span] = [
+        *head_cells(summary, now),
         (_cost(summary), ""),
         ("" if summary.seconds is None else _seconds(summary.seconds), "dim"),
+        size_cell(summary),
     ]
+    rest: list[Span] = []
+    if wide:
+        cells.insert(3, (model, ""))
+    elif model:
+        rest += [(model, "dim"), (" · ", "dim")]
+    if summary.fork_of:
+        rest += [(f"fork of {summary.fork_of}", "dim"), (" · ", "dim")]
+    return cells, [*rest, about(summary)]
 
 
 def _seconds(seconds: float) -> str:

@@ -1,7 +1,7 @@
-"""What a run was, from the first and the last line of its journal: quick for thousands of runs.
+"""What a run was, from the ends of its journal: quick for thousands of runs.
 
-Nothing between the two is read, so nothing here says that a journal is whole:
-:func:`abyme.journal.reader.read` does.
+Read are its first line with the few that name the first documents, and its last. Nothing between
+is, so nothing here says that a journal is whole: :func:`abyme.journal.reader.read` does.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import codecs
 import contextlib
 import json
 import os
-import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,22 +21,38 @@ from msgspec.structs import replace
 from abyme.errors import JournalError
 from abyme.journal.blobs import Blobs
 from abyme.journal.files import is_locked, open_regular
+from abyme.journal.folders import id_time
+from abyme.journal.folders import is_run_id as is_run_id
+from abyme.journal.folders import run_folders as run_folders
 from abyme.journal.format import BLOB, HASHED, JOURNAL, VERSION, is_digest
 from abyme.journal.redaction import placeholder
 from abyme.types import Status, Usage
 
-_RUN_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
 _CHUNK = 64 * 1024
 _LONGEST_LINE = 64 * 1024 * 1024
 """Bytes of a first or last line that are read: an answer may hold a large value."""
 _FRESH_SECONDS = 10.0
 _QUESTION_CHARS = 4_000
 """Characters of a question that are kept."""
+_DOCUMENTS = 10
+_DOCUMENT_LINE = 16 * 1024
+"""Bytes of a line that names a document; one that is longer is not read."""
 
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e11)]
 """A time or a duration that can be shown; no time of a run is beyond the year 5138."""
 _Cost = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 _Turns = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
+
+
+RunStatus = Status | Literal["going", "unfinished", "unreadable"]
+STATUSES: tuple[RunStatus, ...] = (
+    "complete",
+    "partial",
+    "failed",
+    "going",
+    "unfinished",
+    "unreadable",
+)
 
 
 class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,20 +66,27 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
 
     run: str
     folder: str
-    status: Status | Literal["going", "unfinished", "unreadable"]
-    started: float = 0.0
-    """Seconds since 1970."""
+    status: RunStatus
+    started: Seconds = 0.0
+    """Seconds since 1970; of a fork when it was forked."""
     question: str = ""
-    """Its beginning, where it is very long."""
+    """Its beginning, where it is very long; in a session the first question."""
     model: str = ""
+    """At its start; that of the newest terms only where the last line names them."""
     sub_model: str = ""
+    documents: tuple[str, ...] = ()
+    """Names of its first documents, at most 10."""
+    fork_of: str = ""
+    """The run that the journal begins with, where this is a fork that has its id for a name."""
     version: str = ""
-    seconds: float | None = None
-    turns: int | None = None
+    seconds: Seconds | None = None
+    turns: _Turns | None = None
     usage: Usage | None = None
-    cost: float | None = None
+    cost: _Cost | None = None
     reason: str = ""
     problem: str = ""
+    bytes: int | None = None
+    """What its folder takes on the disk; None where nobody measured it."""
 
 
 class _First(msgspec.Struct, frozen=True, tag_field="event", tag="RunStarted"):
@@ -75,7 +97,20 @@ class _First(msgspec.Struct, frozen=True, tag_field="event", tag="RunStarted"):
     question: str | dict[str, Any]
     model: str
     sub_model: str
+    run: str = ""
     format: int = VERSION
+
+
+class _Document(msgspec.Struct, frozen=True, tag_field="event", tag="DocumentLoaded"):
+    name: str
+
+
+class _Terms(msgspec.Struct, frozen=True):
+    """Of the terms of a run that was resumed, forked or asked on."""
+
+    version: str
+    model: str
+    sub_model: str
 
 
 class _Answer(msgspec.Struct, frozen=True):
@@ -94,38 +129,32 @@ class _Last(msgspec.Struct, frozen=True, tag_field="event", tag="RunEnded"):
     answer: _Answer
 
 
-def run_folders(runs: Path) -> list[Path]:
-    """The folders of all runs in ``runs``, newest first; none where there is no such folder.
-
-    A folder counts whose name is a run's id, or that has a journal. Raises :class:`JournalError`
-    where ``runs`` cannot be read.
-    """
-    try:
-        with os.scandir(runs) as entries:
-            found = [(_age(entry), Path(entry.path)) for entry in entries]
-    except FileNotFoundError:
-        return []
-    except NotADirectoryError:
-        hint = "name the folder of runs with --runs or ABYME_RUNS"
-        raise JournalError(f"{runs} is no folder: {hint}") from None
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else str(error)
-        raise JournalError(f"cannot read {runs}: {why}") from error
-    return [path for (when, _), path in sorted(found, reverse=True) if when]
-
-
-def is_run_id(name: str) -> bool:
-    """Whether ``name`` is one that a run is given, and tells its time."""
-    return _RUN_ID.fullmatch(name) is not None
+_DOCUMENT = msgspec.json.Decoder(_Document)
 
 
 def list_runs(runs: Path) -> Iterator[RunSummary]:
     """The runs in ``runs``, newest first; each is read when it is asked for."""
     for folder in run_folders(runs):
-        summary = summarise(folder)
-        if summary.status == "unfinished" and is_locked(folder / JOURNAL):
-            summary = replace(summary, status="going")
-        yield summary
+        yield settled(summarise(folder))
+
+
+def settled(summary: RunSummary) -> RunSummary:
+    """``summary``, ``going`` where a process holds the journal of an unfinished run."""
+    going = summary.status == "unfinished" and is_locked(Path(summary.folder) / JOURNAL)
+    return replace(summary, status="going") if going else summary
+
+
+def time_of(summary: RunSummary) -> float:
+    """When the run was started, in seconds since 1970: of one that is unreadable by its id.
+
+    0 where nothing tells.
+    """
+    return summary.started or id_time(summary.run)
+
+
+def is_fresh(written: float) -> bool:
+    """Whether a journal last written then (seconds since 1970) may be that of a going run."""
+    return time.time() - written < _FRESH_SECONDS
 
 
 def is_going(folder: Path) -> bool:
@@ -141,12 +170,19 @@ def newest_run(runs: Path) -> Path:
     """
     folders = run_folders(runs)
     for folder in folders:
-        with contextlib.suppress(OSError, ValueError), open_regular(folder / JOURNAL) as file:
-            _first(file)
+        if begins_as_run(folder):
             return folder
     if folders:
         raise JournalError(f"no run in {runs} can be read: `abyme runs` says why")
     raise JournalError(f"there are no runs in {runs}: `abyme ask` makes one")
+
+
+def begins_as_run(folder: Path) -> bool:
+    """Whether ``folder`` has a journal whose first line is that of a run."""
+    with contextlib.suppress(OSError, ValueError), open_regular(folder / JOURNAL) as file:
+        _first(file)
+        return True
+    return False
 
 
 def summarise(folder: Path) -> RunSummary:
@@ -155,8 +191,9 @@ def summarise(folder: Path) -> RunSummary:
     try:
         with open_regular(folder / JOURNAL) as file:
             first = _first(file)
+            documents = tuple(_document_names(file))
             end = _event(_last_line(file))
-            fresh = time.time() - os.fstat(file.fileno()).st_mtime < _FRESH_SECONDS
+            fresh = is_fresh(os.fstat(file.fileno()).st_mtime)
     except OSError as error:
         return replace(summary, problem=error.strerror or str(error))
     except ValueError as error:  # msgspec's ValidationError is one
@@ -164,17 +201,21 @@ def summarise(folder: Path) -> RunSummary:
     if first.format > VERSION:
         later = f"its format is {first.format}; this version of abyme reads up to {VERSION}"
         return replace(summary, problem=later)
+    terms = _newest_terms(first, end)
+    forked = first.run != folder.name and is_run_id(first.run) and is_run_id(folder.name)
     summary = replace(
         summary,
         status="going" if fresh else "unfinished",
-        started=first.at,
+        started=(id_time(folder.name) if forked else 0.0) or first.at,
         question=_beginning(folder, first.question),
-        model=first.model,
-        sub_model=first.sub_model,
-        version=first.version,
+        model=terms.model,
+        sub_model=terms.sub_model,
+        version=terms.version,
+        documents=documents,
+        fork_of=first.run if forked else "",
     )
     if end.get("event") != "RunEnded":
-        return replace(summary, seconds=_seconds(first, end))
+        return replace(summary, seconds=_seconds(summary.started, end))
     try:
         answer = msgspec.convert(end, _Last).answer
     except ValueError as error:
@@ -188,19 +229,6 @@ def summarise(folder: Path) -> RunSummary:
         usage=answer.usage,
         cost=answer.cost,
     )
-
-
-def _age(entry: os.DirEntry[str]) -> tuple[str, int]:
-    """What sorts a run by its time: that of its id, else its journal's; ('', 0) where it is none.
-
-    Runs of one second are told apart by when their folders were made.
-    """
-    with contextlib.suppress(OSError):
-        if is_run_id(entry.name):
-            return (entry.name[:15], entry.stat().st_mtime_ns) if entry.is_dir() else ("", 0)
-        written = os.stat(Path(entry.path) / JOURNAL).st_mtime_ns
-        return time.strftime("%Y%m%d-%H%M%S", time.localtime(written // 10**9)), written
-    return "", 0
 
 
 def _first(file: BinaryIO) -> _First:
@@ -236,10 +264,24 @@ def _event(line: bytes) -> dict[str, Any]:
     return {}
 
 
-def _seconds(first: _First, end: dict[str, Any]) -> float | None:
+def _seconds(started: float, end: dict[str, Any]) -> float | None:
     with contextlib.suppress(ValueError):
-        return max(0.0, msgspec.convert(end.get("at"), Seconds) - first.at)
+        return max(0.0, msgspec.convert(end.get("at"), Seconds) - started)
     return None
+
+
+def _document_names(file: BinaryIO) -> Iterator[str]:
+    """Names of the documents whose lines follow in ``file``, the first few."""
+    with contextlib.suppress(ValueError, RecursionError):  # a line of another kind
+        for _ in range(_DOCUMENTS):
+            yield _DOCUMENT.decode(file.readline(_DOCUMENT_LINE)).name
+
+
+def _newest_terms(first: _First, end: dict[str, Any]) -> _Terms:
+    """The terms that the last line names, else those of the first."""
+    with contextlib.suppress(ValueError):
+        return msgspec.convert(end.get("terms"), _Terms)
+    return _Terms(first.version, first.model, first.sub_model)
 
 
 def _beginning(folder: Path, text: str | dict[str, Any]) -> str:
