@@ -15,16 +15,16 @@ def in_short(exchange: Exchange) -> Earlier:
     return Earlier(exchange.question, "" if answer is None else answer.text)
 
 
-def history(exchanges: Sequence[Exchange]) -> dict[str, Any]:
-    """What the REPL has of what was asked before."""
-    return {"history": [_whole(exchange) for exchange in exchanges]}
+def history(exchanges: Sequence[Exchange], *, messages: bool = True) -> dict[str, Any]:
+    """What the REPL has of what was asked before; ``messages``: those of the conversations too."""
+    return {"history": [_whole(exchange, messages) for exchange in exchanges]}
 
 
-def _whole(exchange: Exchange) -> dict[str, Any]:
+def _whole(exchange: Exchange, messages: bool) -> dict[str, Any]:
     answer = exchange.answer
     return {
         "question": exchange.question,
         "answer": None if answer is None else answer.value,
         "text": "" if answer is None else answer.text,
-        "messages": [{"role": m.role, "text": m.text} for m in exchange.messages],
+        "messages": [{"role": m.role, "text": m.text} for m in exchange.messages if messages],
     }

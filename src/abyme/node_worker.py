@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
@@ -94,7 +95,7 @@ class NodeWorker:
         self._router.start_cell(cell.cell, record)
         repl = self.repl
         if cell.question != self._bound and repl.alive:
-            await repl.bind(history(self._earlier[: cell.question - 1]))
+            await self._bind(repl, self._earlier[: cell.question - 1])
             self._bound = cell.question
         clock = None if record is None else cell.clock or None
         result = await repl.run(cell.cell, cell.code, self._place.cell_seconds, clock)
@@ -104,6 +105,14 @@ class NodeWorker:
             self._tell_of(repl)
         calls = self._router.calls_of(cell.cell)
         return msgspec.structs.replace(result, calls=calls.made, failed_calls=tuple(calls.failed))
+
+    async def _bind(self, repl: Repl, earlier: Sequence[Exchange]) -> None:
+        """Give it the exchanges; without their messages where these are too long to be sent."""
+        with contextlib.suppress(SandboxError):  # it is gone: the cell will tell
+            try:
+                await repl.bind(history(earlier))
+            except ValueError:
+                await repl.bind(history(earlier, messages=False))
 
     async def restore(self, past: Sequence[Cell], outcomes: Outcomes) -> WorkerRestored:
         """Have a fresh worker with all that the cells of ``past`` made, and tell what came back."""
