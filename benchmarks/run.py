@@ -28,6 +28,7 @@ from benchmarks.data import data
 from benchmarks.endpoint import Endpoint
 from benchmarks.figures import Bench, Row, table
 from benchmarks.frames import frames
+from benchmarks.journal import journal
 from benchmarks.large import large
 from benchmarks.parts import parts
 from benchmarks.sandbox import sandbox
@@ -50,6 +51,7 @@ ALL: dict[str, Callable[[Bench], list[Row]]] = {
     "frames": frames,
     "checkpoints": checkpoints,
     "text": text,
+    "journal": journal,
 }
 
 
