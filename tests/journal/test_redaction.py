@@ -28,6 +28,7 @@ from abyme.events import (
 from abyme.journal.reader import read
 from abyme.journal.redaction import FIELDS, redacted
 from abyme.journal.summary import summarise
+from abyme.journal.verify import verify
 from abyme.journal.writer import Journal
 from abyme.types import (
     Answer,
@@ -140,29 +141,24 @@ def test_a_reader_is_told_that_a_text_was_there(runs: Path) -> None:
     assert any("[redacted: 13 characters" in line for line in lines)
 
 
-def test_a_whole_run_without_texts(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_whole_run_without_texts(runs: Path) -> None:
     """All strings of its journal are names, or texts of Abyme that no data and no model made."""
-    from abyme import run
-
-    def journal(folder: Path, name: str) -> Journal:
-        return Journal(folder, name, redact=True)
-
-    monkeypatch.setattr(run, "Journal", journal)
     secret = "Kettlewell"
     code = (
         f"{secret} = 1\nprint('{secret}')\nr = llm_query('{secret}?')\nraise KeyError('{secret}')"
     )
     replies = [cell(code), cell(f"FINAL(r, quotes=['{secret}'])")]
-    answer = ask(runs, replies, [f"{secret}!"], f"the data of {secret}")
-    assert answer.text == f"{secret}!"
-    journal_file = runs / answer.run / "journal.jsonl"
-    assert secret not in journal_file.read_text()
-    for line in journal_file.read_text().splitlines():
+    answer = ask(runs, replies, [f"{secret}!"], f"the data of {secret}", redact=True)
+    assert answer.text == f"{secret}!" and answer.quotes[0].verified
+    folder = runs / answer.run
+    for path in folder.rglob("*"):
+        assert path.is_dir() or secret not in path.read_text()
+    for line in (folder / "journal.jsonl").read_text().splitlines():
         assert max(map(len, strings_in(json.loads(line))), default=0) < 100
-    raw = journal_file.read_bytes().replace(b'"RunStarted",', b'"RunStarted","redacted":true,', 1)
-    journal_file.write_bytes(raw)
-    first = next(read(runs / answer.run)).event
+    first = next(read(folder)).event
     assert getattr(first, "question", "").startswith("[redacted: ")
+    found = verify(folder, answer.head)
+    assert found.whole and found.compared == "same"
 
 
 def test_a_value_of_the_users_that_looks_like_a_hash(runs: Path) -> None:
