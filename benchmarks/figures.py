@@ -60,7 +60,7 @@ class Row:
 
     def _shown(self, value: float) -> str:
         if self.unit == "MB":
-            return f"{value / 1e6:,.1f} MB"
+            return f"{value / 1e6:,.1f} MB" if abs(value) >= 1e5 else f"{value / 1e3:,.1f} kB"
         value *= 1e3
         return f"{value:,.0f} ms" if abs(value) >= 100 else f"{value:.3g} ms"
 

@@ -29,6 +29,7 @@ from benchmarks.endpoint import Endpoint
 from benchmarks.figures import Bench, Row, table
 from benchmarks.frames import frames
 from benchmarks.index import index
+from benchmarks.journal import journal
 from benchmarks.large import large
 from benchmarks.parts import parts
 from benchmarks.sandbox import sandbox
@@ -52,6 +53,7 @@ ALL: dict[str, Callable[[Bench], list[Row]]] = {
     "checkpoints": checkpoints,
     "text": text,
     "index": index,
+    "journal": journal,
 }
 
 
