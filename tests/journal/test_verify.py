@@ -100,13 +100,17 @@ def test_where_the_journal_was_changed_is_said(folder: Path) -> None:
         path.write_bytes(b"".join(changed))
         return verify(folder).problems
 
-    (said,) = problems(*lines[:5], lines[5].replace(b"user", b"User"), *lines[6:])[1:]
-    assert "line 6 or 7 was changed" in said
-    (said,) = problems(*lines[:5], b"{" + lines[5], *lines[6:])
-    assert said == "journal.jsonl: line 6 was changed: it is no JSON"
-    (said,) = problems(*lines[:5], *lines[6:])
-    assert "line 6 was changed, or lines before it are missing: its number is 6, not 5" in said
-    both = [*lines[:5], b"{" + lines[5], lines[6], lines[7].replace(b"0/", b"1/"), *lines[8:]]
+    n = next(at for at, line in enumerate(lines) if b'"user"' in line)
+    later = next(at for at in range(n + 2, len(lines)) if b'"0/' in lines[at])
+    said, *_ = problems(*lines[:n], lines[n].replace(b"user", b"User"), *lines[n + 1 :])[1:]
+    assert f"line {n + 1} or {n + 2} was changed" in said
+    (said,) = problems(*lines[:n], b"{" + lines[n], *lines[n + 1 :])
+    assert said == f"journal.jsonl: line {n + 1} was changed: it is no JSON"
+    (said,) = problems(*lines[:n], *lines[n + 1 :])
+    missing = f"line {n + 1} was changed, or lines before it are missing: its number is"
+    assert f"{missing} {n + 1}, not {n}" in said
+    other = lines[later].replace(b'"0/', b'"1/')
+    both = [*lines[:n], b"{" + lines[n], *lines[n + 1 : later], other, *lines[later + 1 :]]
     assert len(problems(*both)) == 2, "what follows a broken line is checked all the same"
     assert problems() == ("journal.jsonl has no whole line",)
 
