@@ -21,6 +21,7 @@ if not __package__:  # run as a file: the folder above is where `benchmarks` is 
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from abyme import __version__
+from benchmarks.again import again
 from benchmarks.calls import batch, sequential
 from benchmarks.checkpoints import checkpoints
 from benchmarks.command import commands
@@ -54,6 +55,7 @@ ALL: dict[str, Callable[[Bench], list[Row]]] = {
     "text": text,
     "index": index,
     "journal": journal,
+    "again": again,
 }
 
 
