@@ -6,11 +6,15 @@ import ast
 import importlib.util
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from abyme.journal.verify import verify
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -39,6 +43,27 @@ def test_the_table_of_attempts_is_up_to_date() -> None:
     script = load_script("make_threat_table")
     advice = "run: python scripts/make_threat_table.py"
     assert script.PAGE.read_text() == script.page(), advice
+
+
+def test_the_events_of_the_journal_are_up_to_date() -> None:
+    script = load_script("make_journal_docs")
+    assert script.PAGE.read_text() == script.page(), "run: python scripts/make_journal_docs.py"
+
+
+def test_the_program_that_checks_a_journal_does(tmp_path: Path) -> None:
+    (folder,) = (ROOT / "tests" / "journal" / "fixtures" / "v1").iterdir()
+    (code,) = re.findall(
+        r"^```python\n(.*?)^```", (ROOT / "docs" / "journal.md").read_text(), re.M | re.S
+    )
+    journal = folder / "journal.jsonl"
+
+    def check(path: Path) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", code, str(path)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    assert check(journal).stdout == f"48 lines, head {verify(folder).head}\n"
+    (tmp_path / "changed").write_bytes(journal.read_bytes().replace(b"kettle", b"Kettle", 1))
+    assert "line 2 does not follow" in check(tmp_path / "changed").stderr
 
 
 def test_help_fits_80_columns(make_docs: ModuleType) -> None:

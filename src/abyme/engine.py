@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from abyme.journal.writer import on_their_way
 from abyme.models.base import Model
 from abyme.models.estimator import TokenEstimator
 from abyme.models.registry import resolve
@@ -30,6 +31,9 @@ from abyme.telling import Listener
 from abyme.types import Answer
 
 T = TypeVar("T")
+
+_SETTLE_SECONDS = 3.0
+"""How long the end of the interpreter waits for journals that are on their way to the disk."""
 
 
 class Handle:
@@ -178,10 +182,12 @@ class Engine:
         self._thread.join(timeout=1)
 
     async def _wind_down(self) -> None:
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        tasks = asyncio.all_tasks() - {asyncio.current_task()} - on_their_way()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if behind := on_their_way():
+            await asyncio.wait(behind, timeout=_SETTLE_SECONDS)
         await self._transport.close()
         await zygotes.close()
 

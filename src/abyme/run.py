@@ -201,10 +201,10 @@ class Run:
         return await self.ask()
 
     async def close(self) -> None:
-        """Let go of everything; the worker goes while the journal is brought to the disk."""
+        """Let go of everything. The journal follows to the disk by itself."""
         try:
             if self._opened is not None:
-                await self._opened.journal.close()
+                self._opened.journal.leave()
                 if self._spec.redact:
                     folder = self._opened.journal.data_folder
                     await in_thread(shutil.rmtree, folder, ignore_errors=True)

@@ -84,7 +84,7 @@ RESULT = CellResult(
     output=SECRET,
     output_chars=13,
     error=CellError("ValueError", SECRET, SECRET),
-    variables=(Variable(SECRET, "dict", "3 items"), Variable("x", SECRET)),
+    variables=(Variable(SECRET, "dict", SECRET), Variable("x", SECRET)),
     finish=Finish({SECRET: SECRET}, SECRET, "FINAL", (Quote(SECRET, SECRET, 1, 0, 3, True),)),
     draft=SECRET,
     failed_calls=(FailedCall(SECRET, 0),),
@@ -107,7 +107,7 @@ def test_no_text_is_left(runs: Path) -> None:
     raw = (folder / "journal.jsonl").read_text()
     assert SECRET not in raw and "4711" not in raw and "Ada" not in raw
     assert not any(path.is_file() for path in (folder / "blobs").rglob("*"))
-    for kept in ('"note"', '"KeyError"', '"ValueError"', '"dict"', '"3 items"', '"0/1/ab/0"'):
+    for kept in ('"note"', '"KeyError"', '"ValueError"', '"dict"', '"0/1/ab/0"'):
         assert kept in raw
 
 

@@ -227,6 +227,13 @@ def test_a_fork_begins_with_its_parents_lines(
     assert len(blobs) == 1, "what later lines of the parent name is not taken along"
 
 
+def test_a_fork_of_a_line_that_only_misses_its_line_break(folder: Path, runs: Path) -> None:
+    path = folder / "journal.jsonl"
+    path.write_bytes(path.read_bytes()[:-1])
+    fork = write(lambda: Journal.fork(folder, runs, "f", 4), message(3))
+    assert events_in(fork) == [*events_in(folder), message(3)]
+
+
 def test_a_fork_that_cannot_be_leaves_nothing(folder: Path, runs: Path) -> None:
     with pytest.raises(JournalError, match="has no whole line 5"):
         Journal.fork(folder, runs, "f", 5)

@@ -69,10 +69,15 @@ def is_locked(path: Path) -> bool:
         os.close(descriptor)
 
 
-def release(descriptor: int) -> None:
-    """Close the file, and let others write to it, even where a forked child has it open too."""
+def unlock(descriptor: int) -> None:
+    """Let others write to the file, even where a forked child has it open too."""
     with contextlib.suppress(OSError):
         fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+def release(descriptor: int) -> None:
+    """Close the file, and let others write to it."""
+    unlock(descriptor)
     os.close(descriptor)
 
 

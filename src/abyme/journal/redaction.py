@@ -154,8 +154,8 @@ FIELDS: Mapping[type[msgspec.Struct], Mapping[str, Rule]] = {
         notes=_texts,
     ),
     CellError: _rules(type=_kind, message=_text, traceback=_text),
-    Variable: _rules("size", name=_text, type=_kind),
-    Finish: _rules("via", value=_value, text=_text, quotes=_structs(Quote)),
+    Variable: _rules(name=_text, type=_kind, size=_text),
+    Finish: _rules(value=_value, text=_text, via=_text, quotes=_structs(Quote)),
     FailedCall: _rules("index", error=_text),
 }
 """What becomes of each field of each event, and of the values in it."""

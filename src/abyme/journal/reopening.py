@@ -73,8 +73,8 @@ def copy_lines(parent: Path, folder: Path, count: int) -> Tail:
         open(folder / JOURNAL, "xb", opener=private) as copy,
     ):
         for number in range(count):
-            line = source.readline()
-            raw = _parse(line) if line.endswith(b"\n") else None
+            line = source.readline().removesuffix(b"\n")
+            raw = _parse(line)
             if raw is None:
                 raise JournalError(f"{parent / JOURNAL} has no whole line {number + 1}")
             if raw.get("seq") != number or raw.get("prev") != previous:
@@ -83,8 +83,8 @@ def copy_lines(parent: Path, folder: Path, count: int) -> Tail:
                 if not is_digest(digest := reference[BLOB]):
                     raise JournalError(f"{parent / JOURNAL}: line {number + 1} names no text")
                 blobs.link_from(others, digest)
-            copy.write(line)
-            previous, at = line_hash(line[:-1]), _at(raw)
+            copy.write(line + b"\n")
+            previous, at = line_hash(line), _at(raw)
     if (parent / DATA).is_dir():
         (folder / DATA).mkdir(mode=0o700)
         for path in sorted((parent / DATA).iterdir()):

@@ -17,7 +17,7 @@ import msgspec
 from abyme.errors import JournalError
 from abyme.events import PASSING, Event
 from abyme.journal.blobs import COMPRESS_FROM, Blobs
-from abyme.journal.files import descriptor_of, lock, release, several, sync, sync_path
+from abyme.journal.files import descriptor_of, lock, release, several, sync, sync_path, unlock
 from abyme.journal.format import (
     BLOB,
     BLOBS,
@@ -38,6 +38,10 @@ from abyme.threads import in_thread
 _SYNC_SECONDS = 0.1
 _AT_CLOSE = 256 * 1024
 """Bytes of texts that are still compressed when the journal is closed: tens of milliseconds."""
+
+
+_behind: set[asyncio.Task[None]] = set()
+"""Journals that are closed, and on their way to the disk."""
 
 
 def new_run_id() -> str:
@@ -134,6 +138,7 @@ class Journal:
         self._durable = durable
         self._sync_timer: asyncio.TimerHandle | None = None
         self._syncing: asyncio.Future[None] | None = None
+        self._settling: asyncio.Task[None] | None = None
         self._failure = ""
         self._closing = False
         self._new: dict[str, int] = {}
@@ -173,19 +178,31 @@ class Journal:
         release(file)
 
     async def close(self) -> None:
-        """Sync and close. Idempotent."""
+        """Write no more, and wait until all is on the disk. Idempotent."""
+        self.leave()
+        if self._settling is not None:
+            await asyncio.shield(self._settling)
+
+    def leave(self) -> None:
+        """Write no more; others may. What is not on the disk yet follows by itself."""
         if self._file < 0:
             return
         self._closing = self._packing + sum(self._new.values()) > _AT_CLOSE
         if self._sync_timer is not None:
             self._sync_timer.cancel()
-        if self._syncing is not None:
-            await self._syncing
         file, self._file = self._file, -1
+        unlock(file)
+        self._settling = asyncio.create_task(self._finish(file))
+        _behind.add(self._settling)
+        self._settling.add_done_callback(_behind.discard)
+
+    async def _finish(self, file: int) -> None:
         try:
+            if self._syncing is not None:
+                await self._syncing
             await self._bring_to_disk(file)
         finally:
-            release(file)
+            os.close(file)
 
     def _line(self, event: Event) -> bytes:
         self._at = max(self._at, round(time.time(), 6))
@@ -265,6 +282,12 @@ class Journal:
 
         await in_thread(work)
         self._packing = 0
+
+
+def on_their_way() -> set[asyncio.Task[None]]:
+    """What brings journals that were left to the disk, in the running loop."""
+    loop = asyncio.get_running_loop()
+    return {task for task in _behind if task.get_loop() is loop}
 
 
 def _make_folder(folder: Path) -> None:
