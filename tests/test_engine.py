@@ -17,7 +17,7 @@ import pytest
 from abyme import RLM, Answer, Limits
 from abyme.engine import engine
 from abyme.events import CallEnded, OutputAdded, RunEnded, TextAdded, WorkerStarted
-from support.runs import cell, events_of, of_kind, scripted_rlm
+from support.runs import cell, events_of, of_kind, scripted_rlm, settled
 from support.stub import Stub
 from support.stub_actions import Hang
 
@@ -135,6 +135,7 @@ def test_cancelling_leaves_no_task_no_socket_and_no_process(runs: Path) -> None:
                 await running
 
         asyncio.run(main())
+        settled()
         assert not workers()
         assert not tasks()
         # The root's own connection is idle in the pool; the 20 in flight are closed.

@@ -11,7 +11,7 @@ import pytest
 from abyme import Answer, ConfigError, Limits, replay
 from abyme.events import CallStarted, QuestionAsked, RunForked, RunStarted
 from abyme.journal.verify import verify
-from support.runs import ask, cell, events_of, of_kind, scripted_rlm
+from support.runs import ask, cell, events_of, of_kind, scripted_rlm, settled
 
 LONG = "a text of the journal's own " * 300
 
@@ -48,12 +48,14 @@ def test_it_goes_on_from_a_turn(runs: Path, turn: int, n: int | None, kept: int)
 
 def test_it_needs_nothing_of_its_parent(runs: Path) -> None:
     answer = _ask(runs, sub=lambda request: "sub", context="handed over " * 400)
+    settled()
     fork = scripted_rlm(runs, other).fork(answer.run, 2)
     mine, parents = (
         {path.stat().st_ino for path in (runs / run).rglob("*") if path.is_file()}
         for run in (fork.run, answer.run)
     )
     assert mine & parents, "texts and data are there once"
+    settled()
     shutil.rmtree(runs / answer.run)
     assert verify(runs / fork.run).whole and replay(fork.run, runs=runs).identical
     again = scripted_rlm(runs, other).fork(fork.run, 1)

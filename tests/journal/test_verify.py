@@ -17,7 +17,7 @@ from abyme.errors import JournalError
 from abyme.journal.verify import Verification, verify
 from abyme.journal.writer import Journal
 from support.journals import events_in, message, started, write
-from support.runs import ask, cell
+from support.runs import ask, cell, settled
 
 REPLIES = [
     cell("a = llm_query_batched(['x' * 5000, 'y'])\nprint('long ' * 600)"),
@@ -30,7 +30,9 @@ TEXT = "the first line\nthe second line\nthe third line\n"
 @pytest.fixture
 def folder(runs: Path) -> Path:
     """A run over a text that was handed over, with long texts and a quote."""
-    return runs / ask(runs, REPLIES, ["reply " * 2000, "reply"], TEXT).run
+    answer = ask(runs, REPLIES, ["reply " * 2000, "reply"], TEXT)
+    settled()
+    return runs / answer.run
 
 
 @pytest.fixture
@@ -40,7 +42,9 @@ def reading(runs: Path, tmp_path: Path) -> Path:
     for name in ("one", "two"):
         (tmp_path / "docs" / name).write_text(f"{name}\n{TEXT}")
     code = "FINAL('forty', quotes=['one\\nthe first line'])"
-    return runs / ask(runs, [cell(code)] * 2, context=tmp_path / "docs").run
+    answer = ask(runs, [cell(code)] * 2, context=tmp_path / "docs")
+    settled()
+    return runs / answer.run
 
 
 def flip(path: Path, at: int) -> None:
@@ -184,7 +188,10 @@ def test_what_is_missing_or_added(folder: Path, how: str, said: str) -> None:
 
 def test_files_that_no_line_names(folder: Path) -> None:
     (folder / "blobs" / "ab").mkdir(exist_ok=True)
-    (folder / "blobs" / "ab" / "left.1.part").write_text("half")
+    left = folder / "blobs" / "ab" / "left.1.part"
+    left.write_text("half")
+    assert not verify(folder).notes, "it may be on its way"
+    os.utime(left, (1, 1))
     found = verify(folder)
     assert found.whole and found.notes == ("files in blobs that no line names: 1",)
     (folder / "blobs" / "ab" / ("ab" * 32)).write_text("not its content")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from abyme import RLM, Answer, Limits
+from abyme.engine import engine
 from abyme.events import Event
 from abyme.journal.reader import read
+from abyme.journal.writer import on_their_way
 from abyme.models.scripted import Scripted
 from abyme.sandbox.process import ProcessSandbox
 
@@ -36,6 +39,19 @@ def ask(
 ) -> Answer:
     """Run once and give the answer."""
     return scripted_rlm(runs, replies, sub, **options).completion("what is it?", context)
+
+
+def settled() -> None:
+    """Wait until the journals of all runs that have ended are on the disk, and their texts small.
+
+    For tests that look at files: a run's answer does not wait for that.
+    """
+
+    async def wait() -> None:
+        if behind := on_their_way():
+            await asyncio.wait(behind, timeout=30)
+
+    engine().submit(wait()).result(40)
 
 
 def events_of(runs: Path, answer: Answer) -> list[Event]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +28,9 @@ from abyme.journal.format import (
     line_hash,
 )
 from abyme.journal.reader import Decoder, lines_of, parse
+
+_FRESH_SECONDS = 60.0
+"""A file half written that is older was left by a process that ended."""
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
@@ -191,6 +195,8 @@ class _Check:
         """Texts that no line names, second copies of texts, and checkpoints: named by content."""
         unnamed = 0
         for path in _below(self._folder / BLOBS):
+            if path.suffix == ".part" and _is_fresh(path):  # being written or compressed just now
+                continue
             digest = path.name.removesuffix(COMPRESSED)
             unnamed += digest not in self._texts
             if is_digest(digest) and content_hash(path) != digest:
@@ -217,3 +223,10 @@ def _is_more_than_whole(line: bytes) -> bool:
     except (ValueError, RecursionError):
         return False
     return True
+
+
+def _is_fresh(path: Path) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime < _FRESH_SECONDS
+    except OSError:  # it has its name by now
+        return True
