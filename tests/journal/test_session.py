@@ -13,7 +13,16 @@ from typing import Any
 import pytest
 
 from abyme import RLM, ConfigError, DataError, Limits, Session, replay
-from abyme.events import PASSING, CellStarted, Event, NodeStarted, QuestionAsked, RunEnded
+from abyme.events import (
+    PASSING,
+    CellStarted,
+    Event,
+    NodeStarted,
+    OutputAdded,
+    QuestionAsked,
+    RunEnded,
+    WorkerStarted,
+)
 from abyme.journal.verify import verify
 from abyme.spec import GoesOn
 from support.runs import cell, events_of, of_kind, scripted_rlm
@@ -94,17 +103,27 @@ def test_its_clock_stands_still_between_questions(runs: Path) -> None:
         assert session.ask("r").seconds - first.seconds < 0.6
 
 
-def test_an_interrupted_question_does_not_end_it(runs: Path) -> None:
+@pytest.mark.parametrize("kind", [CellStarted, OutputAdded])
+def test_an_interrupted_question_does_not_end_it(runs: Path, kind: type[Event]) -> None:
+    """Before its cell can have begun, and while it runs: the worker is the same."""
     rlm = scripted_rlm(
-        runs, script(q="n = 1\nimport time; time.sleep(60)", r="FINAL(globals().get('n'))")
+        runs,
+        script(
+            p="n = 1\nFINAL(n)",
+            q="n = 2\nprint(n)\nimport time; time.sleep(60)",
+            r="FINAL(n)",
+        ),
     )
     with rlm.session("some text") as session:
+        session.ask("p")
         with session.stream("q") as stream:
             for event in stream:
-                if isinstance(event, CellStarted):
-                    stream.close()
+                if isinstance(event, kind):
+                    break
         assert stream.answer.reason == "interrupted"
-        assert session.ask("r").value == 1, "the same worker"
+        answer = session.ask("r")
+        assert answer.value == 2 if kind is OutputAdded else answer.value in (1, 2)
+    assert len(of_kind(events_of(runs, answer), WorkerStarted)) == 1
 
 
 def test_questions_wait_for_each_other_and_work_in_a_loop(runs: Path) -> None:
