@@ -16,7 +16,18 @@ from abyme.hardening import harden
 from abyme.journal.reader import find_run
 from abyme.models.base import Model
 from abyme.models.prices import Price, flat_price, known_or
+from abyme.models.registry import OPENAI_URL
 from abyme.progress import Progress
+from abyme.recorded import (
+    HTTP,
+    address_named,
+    is_asked,
+    limits_named,
+    model_named,
+    public_name,
+    same_address,
+    terms_in,
+)
 from abyme.sandbox.base import Sandbox
 from abyme.sandbox.process import ProcessSandbox
 from abyme.session import Session
@@ -76,7 +87,7 @@ class RLM:
         self._sub_model = (
             self._model if sub_model is None else engine().resolve(sub_model, base_url, api_key)
         )
-        self._base_url = base_url or ""
+        self._base_url = base_url or _asked_at(self._model) or _asked_at(self._sub_model)
         self._limits = limits or Limits()
         given = {self._sub_model.name: _flat("sub_price", sub_price)}
         if price is not None:
@@ -87,6 +98,59 @@ class RLM:
         self._tools = tool_table(tools)
         self._runs = runs_folder(runs)
         self._sandbox = sandbox or ProcessSandbox()
+
+    @classmethod
+    def of_run(
+        cls,
+        run: str,
+        *,
+        runs: str | os.PathLike[str] | None = None,
+        model: str | Model | None = None,
+        sub_model: str | Model | None = None,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        limits: Limits | None = None,
+        price: tuple[float, float] | None = None,
+        sub_price: tuple[float, float] | None = None,
+        sandbox: Sandbox | None = None,
+        **options: Any,
+    ) -> RLM:
+        """An RLM as the one that made ``run``, to resume, fork or ask on: by its journal.
+
+        What is given here goes before what the journal says; ``options`` are the other arguments of
+        :class:`RLM`. A journal may be a stranger's. So an address that it names is asked only where
+        ``OPENAI_BASE_URL`` names it too, where it is OpenAI's, or on this machine, and there no key
+        is sent that is not given here; any other must be given as ``base_url``.
+
+        Raises :class:`~abyme.errors.ConfigError` for that, for a model or a sandbox that only a
+        program can make, and for code that nothing held: give ``sandbox`` again.
+        :class:`~abyme.errors.JournalError` where there is no such run.
+        """
+        terms = terms_in(find_run(runs_folder(runs), run))
+        same_sub = terms.sub_model == terms.model
+        if base_url is None and is_asked(terms):
+            paired = os.environ.get("OPENAI_BASE_URL", "").strip()
+            base_url = address_named(terms.base_url, (paired,), "base_url=")
+            own = same_address(base_url, OPENAI_URL) or base_url == paired
+            api_key = "" if api_key is None and not own else api_key
+        if price is None and model is None:
+            price = terms.prices.get(terms.model)
+        if sub_price is None and sub_model is None and not same_sub:
+            sub_price = terms.prices.get(terms.sub_model)
+        if sub_model is None and not same_sub:
+            sub_model = model_named(terms.sub_model, "give sub_model=")
+        return cls(
+            model_named(terms.model, "give model=") if model is None else model,
+            sub_model,
+            base_url=base_url,
+            api_key=api_key,
+            limits=limits or limits_named(terms.limits),
+            price=price,
+            sub_price=sub_price,
+            runs=runs,
+            sandbox=sandbox or _sandbox_named(terms.sandbox),
+            **options,
+        )
 
     def completion(
         self,
@@ -313,6 +377,24 @@ class RLM:
             durable=self._durable,
             **options,
         )
+
+
+def _asked_at(model: Model) -> str:
+    """The address of a model that is asked over HTTP, for the journal."""
+    return model.endpoint if model.name.startswith(HTTP) else ""
+
+
+def _sandbox_named(name: str) -> Sandbox:
+    """The sandbox that a journal names."""
+    if name in ("", "process"):
+        return ProcessSandbox()
+    from abyme.sandbox.command import bubblewrap, docker, podman
+
+    if name == "bubblewrap":
+        return bubblewrap()
+    if name in ("docker", "podman"):
+        return (docker if name == "docker" else podman)()
+    raise ConfigError(f"this run's code ran in {public_name(name)!r}: give sandbox= again")
 
 
 def _flat(what: str, pair: tuple[float, float] | None) -> Price | None:
