@@ -45,6 +45,11 @@ def is_asked(terms: Terms) -> bool:
     return any(name.startswith(HTTP) for name in (terms.model, terms.sub_model))
 
 
+def is_nameable(model: str) -> bool:
+    """Whether a journal can name this model so that it may be asked again without its user."""
+    return not model.startswith("scripted:")
+
+
 def model_named(name: str, how: str) -> str:
     """The model that a journal names, as it is given to an RLM.
 
