@@ -215,6 +215,11 @@ class Following:
         self._tally = Tally()
         self._latest = Progress()
 
+    def recall(self, events: Iterable[Event], seconds: float) -> None:
+        """Begin with what happened before the run went on: see :meth:`Tally.recall`."""
+        self._tally.recall(events, seconds)
+        self._latest = self._tally.progress
+
     def take(self, event: Event) -> None:
         """A run's listener: called in the engine's thread."""
         self._tally.take(event)

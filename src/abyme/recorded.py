@@ -16,13 +16,15 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from abyme.beginning import lines_until
 from abyme.config import Limits, limit_problem
 from abyme.errors import ConfigError, JournalError
 from abyme.events import Terms
-from abyme.journal.reader import read
+from abyme.journal.reader import Record, read
 from abyme.journal.tape import Tape
 from abyme.models.quoting import public_url, shown_url
 from abyme.models.registry import OPENAI_URL
+from abyme.spec import GoesOn
 
 HTTP = "openai:"
 """How the names of models begin that are asked over HTTP."""
@@ -38,6 +40,18 @@ def terms_in(folder: Path) -> Terms:
     if terms is None:
         raise JournalError(f"{folder} has nothing to go on from")
     return terms
+
+
+def shared(goes_on: GoesOn, *, further: bool) -> list[Record]:
+    """All that a run which goes on has in common with the one it goes on from.
+
+    ``further``: it goes on with a further question. Raises :class:`JournalError`, and as
+    :func:`~abyme.beginning.lines_until`.
+    """
+    records = list(read(goes_on.folder))
+    if goes_on.how == "fork":
+        return records[: lines_until(records, goes_on.turn, further=further)]
+    return records
 
 
 def is_asked(terms: Terms) -> bool:

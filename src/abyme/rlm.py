@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from abyme.asking import aanswer_of, answer_of
+from abyme.asking import Recall, aanswer_of, answer_of
 from abyme.config import Limits, runs_folder
 from abyme.context.load import Context
 from abyme.engine import Handle, engine
@@ -14,10 +14,11 @@ from abyme.errors import ConfigError
 from abyme.events import Event
 from abyme.hardening import harden
 from abyme.journal.reader import find_run
+from abyme.journal.tape import Tape
 from abyme.models.base import Model
 from abyme.models.prices import Price, flat_price, known_or
 from abyme.models.registry import OPENAI_URL
-from abyme.progress import Progress
+from abyme.progress import Following, Progress
 from abyme.recorded import (
     HTTP,
     address_named,
@@ -26,6 +27,7 @@ from abyme.recorded import (
     model_named,
     public_name,
     same_address,
+    shared,
     terms_in,
 )
 from abyme.sandbox.base import Sandbox
@@ -238,7 +240,9 @@ class RLM:
         :class:`~abyme.errors.ConfigError` where there is nothing to go on with.
         """
         goes_on = self._goes_on(run, "resume", 0, accept_changed, accept_different)
-        return answer_of(lambda listener: self.start_from(goes_on, "", listener), progress)
+        return answer_of(
+            lambda listener: self.start_from(goes_on, "", listener), progress, _recall(goes_on)
+        )
 
     async def aresume(
         self,
@@ -250,7 +254,9 @@ class RLM:
     ) -> Answer:
         """:meth:`resume` for a running event loop."""
         goes_on = self._goes_on(run, "resume", 0, accept_changed, accept_different)
-        return await aanswer_of(lambda listener: self.start_from(goes_on, "", listener), progress)
+        return await aanswer_of(
+            lambda listener: self.start_from(goes_on, "", listener), progress, _recall(goes_on)
+        )
 
     def fork(
         self,
@@ -268,7 +274,11 @@ class RLM:
         What it shares costs nothing and is not in its budget. Raises as :meth:`resume`.
         """
         goes_on = self._goes_on(run, "fork", turn, accept_changed, accept_different)
-        return answer_of(lambda listener: self.start_from(goes_on, question, listener), progress)
+        return answer_of(
+            lambda listener: self.start_from(goes_on, question, listener),
+            progress,
+            _recall(goes_on, question),
+        )
 
     async def afork(
         self,
@@ -283,7 +293,9 @@ class RLM:
         """:meth:`fork` for a running event loop."""
         goes_on = self._goes_on(run, "fork", turn, accept_changed, accept_different)
         return await aanswer_of(
-            lambda listener: self.start_from(goes_on, question, listener), progress
+            lambda listener: self.start_from(goes_on, question, listener),
+            progress,
+            _recall(goes_on, question),
         )
 
     def session(
@@ -377,6 +389,17 @@ class RLM:
             durable=self._durable,
             **options,
         )
+
+
+def _recall(goes_on: GoesOn, question: str = "") -> Recall:
+    """How far a run had come before it goes on, for those who follow it."""
+
+    def recall(following: Following) -> None:
+        records = shared(goes_on, further=bool(question))
+        seconds = Tape(records).spent.seconds
+        following.recall((record.event for record in records), seconds)
+
+    return recall
 
 
 def _asked_at(model: Model) -> str:

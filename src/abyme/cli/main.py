@@ -70,8 +70,8 @@ def run() -> None:
 
 def _usage(message: str) -> str:
     """What was wrong with the command line, and where to look."""
-    message = message.strip().rstrip(".")
-    if message.startswith("No such command"):
+    message = message.strip().rstrip(".?")
+    if message.startswith("No such command") and "Did you mean" not in message:
         return f"{message}: to ask something, abyme ask QUESTION PATHS…; else see `abyme --help`"
     if message.startswith("No such option") and sys.argv[1:2] == ["ask"]:
         message += " (what begins with a dash and is no option comes after --)"

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from abyme.beginning import check, lines_until
+from abyme.beginning import check
 from abyme.cli.ask import Earlier, Order, Shown
 from abyme.cli.ask.arguments import Asked
 from abyme.cli.model_choice import Choice, default_model
@@ -25,7 +25,7 @@ from abyme.errors import ConfigError, JournalError
 from abyme.events import Terms
 from abyme.journal.files import is_locked
 from abyme.journal.format import JOURNAL
-from abyme.journal.reader import find_run, read
+from abyme.journal.reader import find_run
 from abyme.journal.reopening import is_without_texts
 from abyme.journal.summary import newest_run, run_folders, summarise
 from abyme.journal.tape import Tape
@@ -38,6 +38,7 @@ from abyme.recorded import (
     lowered,
     model_named,
     public_name,
+    shared,
 )
 from abyme.settings import Loaded, configured_runs, load_settings
 from abyme.settings_values import LIMITS, SANDBOXES
@@ -79,10 +80,8 @@ def order_to_go_on(wish: Wish, shown: Shown, environ: Mapping[str, str]) -> Orde
         accept_changed=wish.accept_changed,
         accept_different=wish.accept_different,
     )
-    records = list(read(goes_on.folder))
-    if wish.how == "fork":
-        records = records[: lines_until(records, wish.turn, further=bool(wish.question))]
-    elif is_locked(goes_on.folder / JOURNAL):
+    records = shared(goes_on, further=bool(wish.question))
+    if wish.how != "fork" and is_locked(goes_on.folder / JOURNAL):
         raise JournalError(f"run {goes_on.folder.name} is still going in another process")
     tape = Tape(records)
     check(tape, goes_on, ())

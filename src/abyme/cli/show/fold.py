@@ -41,7 +41,6 @@ from abyme.events import (
 from abyme.journal.reader import Record
 from abyme.types import Answer
 
-_AGAIN = "asked again"
 _KEPT = 1_000
 """Characters of a prompt and of a reply that are kept where they are not shown in full."""
 _ROOT = ("root", "final")
@@ -299,8 +298,7 @@ class _Fold:
     def _add(self, key: str, cell: int, name: str, model: str, asked: str, at: float) -> Call:
         before = self._calls.get(key)
         if before is not None and not before.ended:
-            before.started = at
-            before.notes.append(_AGAIN)
+            before.started, before.again = at, True
             return before
         calls = self._cell(cell).calls
         call = Call(len(calls) + 1, name, model, self._kept(asked), at)

@@ -28,6 +28,8 @@ class Call(msgspec.Struct):
     ended: bool = False
     in_flight: bool = False
     """Not ended, in a run that is still going."""
+    again: bool = False
+    """Its run was killed while it was in flight, and it was made again."""
 
     @property
     def until(self) -> float:
