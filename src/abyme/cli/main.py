@@ -208,7 +208,13 @@ def ask(
     _only_with_continue(accept_changed=accept_changed, accept_different=accept_different)
     asked = sort_arguments(arguments, question, sys.stdin)
     settings = load_settings(os.environ, Path())
-    settings = settings.over(**flags, exclude=list(exclude), runs=runs_folder)
+    settings = settings.over(
+        **flags,
+        exclude=list(exclude),
+        runs=runs_folder,
+        redact=redact or None,
+        durable=durable or None,
+    )
     choice = default_model(settings, os.environ)
     reading: dict[str, Any] = {
         "exclude": settings.settings.exclude or (),
@@ -216,9 +222,7 @@ def ask(
         "hidden": hidden,
     }
     sandbox = chosen_sandbox(settings, unsafe_local=unsafe_local)
-    order = ask.Order(
-        settings, choice, asked, shown, sandbox, unsafe_local, reading, redact, durable
-    )
+    order = ask.Order(settings, choice, asked, shown, sandbox, unsafe_local, reading)
     sys.exit(ask.dry_run(order) if dry_run else ask.run(order))
 
 

@@ -88,8 +88,6 @@ class Order(NamedTuple):
     """Whether that confines nothing."""
     options: dict[str, Any]
     """What of folders is read: arguments of :meth:`abyme.rlm.RLM.start`."""
-    redact: bool = False
-    durable: bool = False
     earlier: Earlier | None = None
     """None where it does not go on from another run."""
 
@@ -169,8 +167,8 @@ def _begin(order: Order) -> RLM:
         sub_price=values.sub_price,
         runs=values.runs or None,
         sandbox=order.sandbox,
-        redact=order.redact,
-        durable=order.durable,
+        redact=values.redact,
+        durable=values.durable,
     )
     for line in preface(order.settings, choice, quiet=order.shown.quiet):
         say(line)
@@ -215,7 +213,7 @@ def _print(answer: Answer, order: Order) -> None:
     for line in _wrapped(closing_line(answer)):
         say(line)
     say(answer_run(answer))
-    if answer.status == "partial" and not order.redact:
+    if answer.status == "partial" and not order.settings.settings.redact:
         say(f"to go on: {_command_to_go_on(answer, order)}")
 
 

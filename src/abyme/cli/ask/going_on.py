@@ -47,7 +47,7 @@ from abyme.spec import GoesOn
 _JOURNAL = "the run's journal"
 _RANK = 2
 """Weaker than flags and the environment; see :attr:`abyme.settings.Loaded.ranks`."""
-_ITS_OWN = ("model", "sub_model", "price", "sub_price", "exclude", *LIMITS)
+_ITS_OWN = ("model", "sub_model", "price", "sub_price", "exclude", "redact", *LIMITS)
 """Settings that a run which goes on has of its own: what is configured now says nothing of them."""
 
 
@@ -102,7 +102,6 @@ def order_to_go_on(wish: Wish, shown: Shown, environ: Mapping[str, str]) -> Orde
         chosen_sandbox(settings, unsafe_local=wish.unsafe_local),
         wish.unsafe_local,
         {},
-        durable=wish.durable,
         earlier=Earlier(goes_on, [r.event for r in records], tape.spent.seconds, tuple(notes)),
     )
 
@@ -162,7 +161,7 @@ def _settings(
 ) -> tuple[Loaded, list[str]]:
     """The settings by the journal and the command line, and what is to be said of them."""
     given = {name for name, value in wish.flags.items() if value}
-    values: dict[str, Any] = {"exclude": None}
+    values: dict[str, Any] = {"exclude": None, "redact": False}  # of redacted runs none goes on
     values |= _models(terms, given)
     if "base_url" not in given and is_asked(terms):
         own = (loaded.settings.base_url, loaded.own_base_url, environ.get("OPENAI_BASE_URL", ""))
@@ -182,7 +181,7 @@ def _settings(
     settings = msgspec.structs.replace(loaded.settings, **values, limits=limits)
     merged = msgspec.structs.replace(
         loaded, settings=settings, origins=origins, ranks=ranks, refused={}
-    ).over(**wish.flags, runs=wish.runs)
+    ).over(**wish.flags, runs=wish.runs, durable=wish.durable or None)
     return merged, _lowered_note(recorded, limits, given)
 
 
