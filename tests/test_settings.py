@@ -242,7 +242,7 @@ def test_switches_are_true_or_false(place: Place) -> None:
     with pytest.raises(ConfigError, match="redact must be true or false, not a number"):
         place.load(user="redact = 3")
     with pytest.raises(ConfigError, match="ABYME_DURABLE must be true or false, not text"):
-        place.load(ABYME_DURABLE="maybe")
+        place.load(user="redact = true", ABYME_DURABLE="maybe")
 
 
 @pytest.mark.parametrize("key", ["model", "sub_model"])
