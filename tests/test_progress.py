@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from abyme import Progress
+from abyme import Limits, Progress
 from abyme.events import (
     CallEnded,
     CallRefused,
@@ -19,7 +19,11 @@ from abyme.events import (
     CellStarted,
     DataLoaded,
     LimitReached,
+    QuestionAsked,
+    RunForked,
+    RunResumed,
     RunStarted,
+    Terms,
 )
 from abyme.progress import Tally
 from abyme.types import CellResult, Usage
@@ -53,6 +57,71 @@ def test_events_add_up() -> None:
     now = tally.progress
     assert (now.sub_calls_failed, now.sub_calls_in_flight, now.sub_calls_waiting) == (1, 0, 0)
     assert (now.stage, now.limit_reached) == ("thinking", "max_cost")
+
+
+TERMS = Terms(version="1", model="m", sub_model="m", base_url="", limits={"max_turns": 4})
+
+
+def killed_in_a_batch() -> Tally:
+    """A tally of a run that was killed with one reply and one of two sub-calls."""
+    tally = Tally()
+    events = [
+        RunStarted("r", "0.1", "q", "m", "m", "", LIMITS, 1),
+        CallStarted("0/turn1", "0", 0, "root", "m"),
+        CallEnded("0/turn1", "x", Usage(10, 5, calls=1), cost=0.25),
+        CellStarted("0", 1, 1, "code"),
+        CallStarted("0/1/a/0", "0", 1, "llm_query", "m"),
+        CallStarted("0/1/b/0", "0", 1, "llm_query", "m"),
+        CallEnded("0/1/a/0", "x", Usage(1, 1, calls=1), cost=0.25),
+    ]
+    tally.recall(events, 100.0)
+    return tally
+
+
+def test_what_was_spent_before_counts() -> None:
+    tally = killed_in_a_batch()
+    assert tally.progress.seconds >= 100
+    tally.take(RunResumed(terms=TERMS, in_flight=("0/1/b/0",), charged_tokens=7, charged_cost=0.1))
+    now = tally.progress
+    assert (now.calls, now.usage.tokens, now.usage.calls) == (3, 24, 3)
+    assert now.cost == pytest.approx(0.6) and now.limits == {"max_turns": 4}
+    assert (now.sub_calls_in_flight, now.sub_calls_done, now.turn) == (0, 1, 1)
+    tally.take(CallStarted("0/1/b/0", "0", 1, "llm_query", "m"))
+    tally.take(CallEnded("0/1/b/0", "x", Usage(1, 1, calls=1), cost=0.1))
+    assert (tally.progress.sub_calls_done, tally.progress.calls) == (2, 4)
+
+
+def test_a_reply_that_is_asked_for_again_is_one_turn() -> None:
+    tally = Tally()
+    for _ in range(2):
+        tally.take(CallStarted("0/turn1", "0", 0, "root", "m"))
+    assert tally.progress.turn == 1
+
+
+def test_a_fork_has_spent_nothing_and_a_question_has_its_own_turns() -> None:
+    tally = killed_in_a_batch()
+    tally.take(RunForked(run="f", parent="r", turn=1, terms=TERMS))
+    now = tally.progress
+    assert (now.run, now.calls, now.cost, now.usage, now.turn) == ("f", 0, 0.0, Usage(), 1)
+    assert now.seconds < 100
+    tally.take(QuestionAsked(question="q", number=2, turns=1, terms=TERMS))
+    tally.take(CallStarted("0/turn2", "0", 0, "root", "m"))
+    assert (tally.progress.turn, tally.progress.earlier_turns, tally.progress.used) == (2, 1, 0)
+
+
+def test_who_resumes_is_told_of_what_was_before(runs: Path) -> None:
+    replies = [cell("print(1)"), cell("print(2)"), cell("FINAL(3)")]
+    told: list[Progress] = []
+    first = scripted_rlm(runs, replies, limits=Limits(max_turns=2)).completion("q", "some text")
+    assert first.status == "partial"
+    rlm = scripted_rlm(runs, replies)
+    answer = rlm.resume(first.run, progress=told.append)
+    assert answer.status == "complete"
+    assert (told[-1].turn, told[-1].usage) == (3, answer.usage)
+    assert all(now.turn >= 2 and now.run == first.run for now in told)
+    told.clear()
+    fork = rlm.fork(first.run, 1, progress=told.append)
+    assert told[-1].usage == fork.usage and told[-1].turn == 3
 
 
 def test_an_unknown_price_is_not_nothing() -> None:

@@ -219,6 +219,8 @@ def test_a_folder_may_only_lower_limits(
         ("[sandbox]", "--sandbox, ABYME_SANDBOX or in "),
         ('sandbox = "process"', "--sandbox, ABYME_SANDBOX or in "),
         ('image = "evil"', "--image, ABYME_IMAGE or in "),
+        ("redact = true", "--redact, ABYME_REDACT or in "),
+        ("durable = true", "--durable, ABYME_DURABLE or in "),
     ],
 )
 def test_a_folder_may_not_set_what_is_the_users(place: Place, key: str, instead: str) -> None:
@@ -230,6 +232,17 @@ def test_a_folder_may_not_set_what_is_the_users(place: Place, key: str, instead:
     assert instead in line and "sk-1" not in line
     if instead.endswith("in "):
         assert str(place.user) in line
+
+
+def test_switches_are_true_or_false(place: Place) -> None:
+    assert place.load(user="redact = true\ndurable = false").settings.redact is True
+    loaded = place.load(user="redact = true", ABYME_REDACT="no", ABYME_DURABLE="1")
+    assert (loaded.settings.redact, loaded.settings.durable) == (False, True)
+    assert loaded.over(redact=True, durable=None).settings.redact is True
+    with pytest.raises(ConfigError, match="redact must be true or false, not a number"):
+        place.load(user="redact = 3")
+    with pytest.raises(ConfigError, match="ABYME_DURABLE must be true or false, not text"):
+        place.load(user="redact = true", ABYME_DURABLE="maybe")
 
 
 @pytest.mark.parametrize("key", ["model", "sub_model"])

@@ -11,12 +11,19 @@ from abyme.engine import Handle, engine
 from abyme.errors import ConfigError
 from abyme.progress import Following, Progress
 from abyme.telling import Listener
+from abyme.threads import in_thread
 from abyme.types import Answer
 
 Start = Callable[[Listener | None], Handle]
 
 
-def answer_of(start: Start, progress: Callable[[Progress], None] | None) -> Answer:
+Recall = Callable[[Following], None]
+"""Tells of what happened before the run went on."""
+
+
+def answer_of(
+    start: Start, progress: Callable[[Progress], None] | None, recall: Recall | None = None
+) -> Answer:
     """The answer of the run that ``start`` starts. Leaving early (Ctrl-C) ends it first.
 
     Raises :class:`ConfigError` in the engine's own thread.
@@ -24,6 +31,8 @@ def answer_of(start: Start, progress: Callable[[Progress], None] | None) -> Answ
     if engine().is_current():
         raise ConfigError("this would wait for itself here: use the method for running loops")
     following = Following()
+    if progress is not None and recall is not None:
+        recall(following)
     handle = start(following.take if progress else None)
     try:
         if progress is not None:
@@ -36,9 +45,13 @@ def answer_of(start: Start, progress: Callable[[Progress], None] | None) -> Answ
         raise
 
 
-async def aanswer_of(start: Start, progress: Callable[[Progress], None] | None) -> Answer:
+async def aanswer_of(
+    start: Start, progress: Callable[[Progress], None] | None, recall: Recall | None = None
+) -> Answer:
     """:func:`answer_of` for a running event loop; cancelling it ends the run first."""
     following = Following()
+    if progress is not None and recall is not None:
+        await in_thread(recall, following)
     handle = start(following.take if progress else None)
     waiting = asyncio.wrap_future(handle.future)
     try:

@@ -7,7 +7,7 @@ journal begins with the very lines of its parent.
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -54,7 +54,7 @@ def begin(spec: RunSpec) -> Beginning:
     journal = Journal.reopen(goes_on.folder, durable=spec.durable)
     try:
         tape = Tape(read(goes_on.folder))
-        _check(spec, tape, goes_on)
+        check(tape, goes_on, spec.tools)
     except BaseException:
         journal.abandon()
         raise
@@ -125,7 +125,7 @@ def _fork(spec: RunSpec, goes_on: GoesOn) -> Beginning:
     records = list(read(goes_on.folder))
     lines = lines_until(records, goes_on.turn, further=bool(spec.question))
     tape = Tape(records[:lines])
-    _check(spec, tape, goes_on)
+    check(tape, goes_on, spec.tools)
     run = new_run_id()
     journal = Journal.fork(goes_on.folder, spec.runs, run, lines, durable=spec.durable)
     return Beginning(journal, tape)
@@ -155,7 +155,11 @@ def lines_until(records: Sequence[Record], turn: int, *, further: bool) -> int:
     raise ConfigError(f"this run has no turn {turn} to go on from: {have}; 0 is before the first")
 
 
-def _check(spec: RunSpec, tape: Tape, goes_on: GoesOn) -> None:
+def check(tape: Tape, goes_on: GoesOn, tools: Collection[str]) -> None:
+    """Whether a run can be gone on with, by someone who has these tools.
+
+    Raises as :func:`begin`.
+    """
     if tape.started is None or tape.terms is None:
         raise JournalError(f"{goes_on.folder} has nothing to go on from")
     if tape.started.redacted:
@@ -167,7 +171,7 @@ def _check(spec: RunSpec, tape: Tape, goes_on: GoesOn) -> None:
             "this run was left while its data was being loaded, and nothing had been asked: "
             "ask again instead"
         )
-    if missing := sorted(set(tape.terms.tools) - set(spec.tools)):
+    if missing := sorted(set(tape.terms.tools) - set(tools)):
         raise ConfigError(
             f"this run used the tools {', '.join(missing)}: go on with it from Python, with an "
             "RLM that has them"

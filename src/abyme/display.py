@@ -50,7 +50,7 @@ def answer_html(answer: Answer) -> str:
 
 
 def answer_facts(answer: Answer) -> list[str]:
-    """What a run took: turns, calls, tokens, cost, seconds, and its id."""
+    """What a run took: turns, calls, tokens, cost, seconds."""
     usage = answer.usage
     about = " (estimated)" if usage.estimated else ""
     return [
@@ -59,8 +59,12 @@ def answer_facts(answer: Answer) -> list[str]:
         f"{usage.tokens:,} tokens{about}",
         cost_text(answer.cost) + (about if answer.cost else ""),
         f"{answer.seconds:.1f} s",
-        f"run {answer.run}",
     ]
+
+
+def answer_run(answer: Answer) -> str:
+    """Which run it was, and the hash of its journal's last line, whole: it is there to be kept."""
+    return f"run {answer.run}" + (f" · head {answer.head}" if answer.head else "")
 
 
 def cost_text(cost: float | None) -> str:
@@ -111,7 +115,8 @@ def _parts(answer: Answer) -> Iterator[str]:
         if len(answer.quotes) > _QUOTES:
             yield f"<li>… {len(answer.quotes) - _QUOTES:,} more quotes</li>"
         yield "</ul>"
-    yield f'<div style="{_SMALL}">{_html(" · ".join(answer_facts(answer)))}</div></div>'
+    facts = " · ".join([*answer_facts(answer), answer_run(answer)])
+    yield f'<div style="{_SMALL}">{_html(facts)}</div></div>'
 
 
 def _place(quote: Quote) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import concurrent.futures
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 import msgspec
@@ -22,8 +22,12 @@ from abyme.events import (
     DataLoading,
     Event,
     LimitReached,
+    QuestionAsked,
     RunEnded,
+    RunForked,
+    RunResumed,
     RunStarted,
+    Terms,
     TurnEnded,
 )
 from abyme.types import Usage
@@ -47,6 +51,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int = 0
     turn: int = 0
     """The turn that is under way, or the last one; 0 before the first."""
+    earlier_turns: int = 0
+    """Those of them that were another question's, of the same session."""
     calls: int = 0
     """Model calls that are over, the root's own included."""
     sub_calls_done: int = 0
@@ -68,7 +74,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     def used(self) -> float:
         """The part of the scarcest limit that is used, from 0 to 1."""
         spent = {
-            "max_turns": self.turn - 1,  # the one under way is not used up yet
+            # the turn under way is not used up yet
+            "max_turns": self.turn - self.earlier_turns - 1,
             "max_calls": self.calls,
             "max_tokens": self.usage.tokens,
             "max_cost": self.cost,
@@ -87,7 +94,9 @@ class Tally:
 
     def __init__(self) -> None:
         self._began = time.monotonic()
+        self._before = 0.0
         self._fields: dict[str, Any] = {}
+        self._root_key = ""
         self._sub_calls: set[str] = set()
         self._usage = Usage()
         self._cost: float | None = 0.0
@@ -104,16 +113,33 @@ class Tally:
             sub_calls_waiting=max(0, self._waiting),
             usage=self._usage,
             cost=self._cost,
-            seconds=time.monotonic() - self._began,
+            seconds=self._before + time.monotonic() - self._began,
             **self._fields,
         )
+
+    def recall(self, events: Iterable[Event], seconds: float) -> None:
+        """Take what happened before the run went on, and how long that took."""
+        for event in events:
+            self.take(event)
+        self._began, self._before = time.monotonic(), seconds
 
     def take(self, event: Event) -> None:
         """Take the next event."""
         match event:
             case RunStarted():
-                self._fields |= {"run": event.run, "limits": event.limits}
-                self._cost = 0.0 if event.priced else None
+                self._fields["run"] = event.run
+                self._go_on(event.terms)
+            case RunResumed():
+                self._resumed(event)
+            case RunForked():
+                self._fields["run"] = event.run
+                self._usage, self._cost, self._calls = Usage(), 0.0, 0
+                self._began, self._before = time.monotonic(), 0.0
+                self._done = self._failed = 0
+                self._go_on(event.terms)
+            case QuestionAsked():
+                self._fields |= {"turn": event.turns, "earlier_turns": event.turns}
+                self._go_on(event.terms)
             case DataLoading() | DataLoaded():
                 self._fields |= {"documents": event.documents, "bytes": event.bytes}
             case CallsAsked():
@@ -138,13 +164,33 @@ class Tally:
             case _:
                 pass
 
+    def _go_on(self, terms: Terms) -> None:
+        self._fields |= {"limits": terms.limits, "limit_reached": ""}
+        if self._fields.get("stage") == "ended":
+            self._fields["stage"] = "thinking"
+        self._sub_calls.clear()
+        self._waiting = 0
+        if not terms.priced:
+            self._cost = None
+
+    def _resumed(self, event: RunResumed) -> None:
+        """What was in flight is counted as spent, and is asked again."""
+        calls = len(event.in_flight)
+        self._calls += calls
+        if calls:
+            self._usage += Usage(event.charged_tokens, calls=calls, estimated=True)
+        if self._cost is not None:
+            self._cost = None if event.charged_cost is None else self._cost + event.charged_cost
+        self._go_on(event.terms)
+
     def _started(self, event: CallStarted) -> None:
         if event.kind not in ("root", "final"):
             self._sub_calls.add(event.key)
             self._waiting -= 1
             return
         self._fields["stage"] = "thinking"
-        if event.kind == "root":
+        if event.kind == "root" and event.key != self._root_key:
+            self._root_key = event.key  # under the same key it is asked again
             self._fields["turn"] = self._fields.get("turn", 0) + 1
 
     def _ended(self, event: CallEnded) -> None:
@@ -168,6 +214,11 @@ class Following:
     def __init__(self) -> None:
         self._tally = Tally()
         self._latest = Progress()
+
+    def recall(self, events: Iterable[Event], seconds: float) -> None:
+        """Begin with what happened before the run went on: see :meth:`Tally.recall`."""
+        self._tally.recall(events, seconds)
+        self._latest = self._tally.progress
 
     def take(self, event: Event) -> None:
         """A run's listener: called in the engine's thread."""

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from abyme.asking import aanswer_of, answer_of
+from abyme.asking import Recall, aanswer_of, answer_of
 from abyme.config import Limits, runs_folder
 from abyme.context.load import Context
 from abyme.engine import Handle, engine
@@ -14,9 +14,22 @@ from abyme.errors import ConfigError
 from abyme.events import Event
 from abyme.hardening import harden
 from abyme.journal.reader import find_run
+from abyme.journal.tape import Tape
 from abyme.models.base import Model
 from abyme.models.prices import Price, flat_price, known_or
-from abyme.progress import Progress
+from abyme.models.registry import OPENAI_URL
+from abyme.progress import Following, Progress
+from abyme.recorded import (
+    HTTP,
+    address_named,
+    is_asked,
+    limits_named,
+    model_named,
+    public_name,
+    same_address,
+    shared,
+    terms_in,
+)
 from abyme.sandbox.base import Sandbox
 from abyme.sandbox.process import ProcessSandbox
 from abyme.session import Session
@@ -76,7 +89,7 @@ class RLM:
         self._sub_model = (
             self._model if sub_model is None else engine().resolve(sub_model, base_url, api_key)
         )
-        self._base_url = base_url or ""
+        self._base_url = base_url or _asked_at(self._model) or _asked_at(self._sub_model)
         self._limits = limits or Limits()
         given = {self._sub_model.name: _flat("sub_price", sub_price)}
         if price is not None:
@@ -87,6 +100,59 @@ class RLM:
         self._tools = tool_table(tools)
         self._runs = runs_folder(runs)
         self._sandbox = sandbox or ProcessSandbox()
+
+    @classmethod
+    def of_run(
+        cls,
+        run: str,
+        *,
+        runs: str | os.PathLike[str] | None = None,
+        model: str | Model | None = None,
+        sub_model: str | Model | None = None,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        limits: Limits | None = None,
+        price: tuple[float, float] | None = None,
+        sub_price: tuple[float, float] | None = None,
+        sandbox: Sandbox | None = None,
+        **options: Any,
+    ) -> RLM:
+        """An RLM as the one that made ``run``, to resume, fork or ask on: by its journal.
+
+        What is given here goes before what the journal says; ``options`` are the other arguments of
+        :class:`RLM`. A journal may be a stranger's. So an address that it names is asked only where
+        ``OPENAI_BASE_URL`` names it too, where it is OpenAI's, or on this machine, and there no key
+        is sent that is not given here; any other must be given as ``base_url``.
+
+        Raises :class:`~abyme.errors.ConfigError` for that, for a model or a sandbox that only a
+        program can make, and for code that nothing held: give ``sandbox`` again.
+        :class:`~abyme.errors.JournalError` where there is no such run.
+        """
+        terms = terms_in(find_run(runs_folder(runs), run))
+        same_sub = terms.sub_model == terms.model
+        if base_url is None and is_asked(terms):
+            paired = os.environ.get("OPENAI_BASE_URL", "").strip()
+            base_url = address_named(terms.base_url, (paired,), "base_url=")
+            own = same_address(base_url, OPENAI_URL) or base_url == paired
+            api_key = "" if api_key is None and not own else api_key
+        if price is None and model is None:
+            price = terms.prices.get(terms.model)
+        if sub_price is None and sub_model is None and not same_sub:
+            sub_price = terms.prices.get(terms.sub_model)
+        if sub_model is None and not same_sub:
+            sub_model = model_named(terms.sub_model, "give sub_model=")
+        return cls(
+            model_named(terms.model, "give model=") if model is None else model,
+            sub_model,
+            base_url=base_url,
+            api_key=api_key,
+            limits=limits or limits_named(terms.limits),
+            price=price,
+            sub_price=sub_price,
+            runs=runs,
+            sandbox=sandbox or _sandbox_named(terms.sandbox),
+            **options,
+        )
 
     def completion(
         self,
@@ -174,7 +240,9 @@ class RLM:
         :class:`~abyme.errors.ConfigError` where there is nothing to go on with.
         """
         goes_on = self._goes_on(run, "resume", 0, accept_changed, accept_different)
-        return answer_of(lambda listener: self.start_from(goes_on, "", listener), progress)
+        return answer_of(
+            lambda listener: self.start_from(goes_on, "", listener), progress, _recall(goes_on)
+        )
 
     async def aresume(
         self,
@@ -186,7 +254,9 @@ class RLM:
     ) -> Answer:
         """:meth:`resume` for a running event loop."""
         goes_on = self._goes_on(run, "resume", 0, accept_changed, accept_different)
-        return await aanswer_of(lambda listener: self.start_from(goes_on, "", listener), progress)
+        return await aanswer_of(
+            lambda listener: self.start_from(goes_on, "", listener), progress, _recall(goes_on)
+        )
 
     def fork(
         self,
@@ -204,7 +274,11 @@ class RLM:
         What it shares costs nothing and is not in its budget. Raises as :meth:`resume`.
         """
         goes_on = self._goes_on(run, "fork", turn, accept_changed, accept_different)
-        return answer_of(lambda listener: self.start_from(goes_on, question, listener), progress)
+        return answer_of(
+            lambda listener: self.start_from(goes_on, question, listener),
+            progress,
+            _recall(goes_on, question),
+        )
 
     async def afork(
         self,
@@ -219,7 +293,9 @@ class RLM:
         """:meth:`fork` for a running event loop."""
         goes_on = self._goes_on(run, "fork", turn, accept_changed, accept_different)
         return await aanswer_of(
-            lambda listener: self.start_from(goes_on, question, listener), progress
+            lambda listener: self.start_from(goes_on, question, listener),
+            progress,
+            _recall(goes_on, question),
         )
 
     def session(
@@ -313,6 +389,35 @@ class RLM:
             durable=self._durable,
             **options,
         )
+
+
+def _recall(goes_on: GoesOn, question: str = "") -> Recall:
+    """How far a run had come before it goes on, for those who follow it."""
+
+    def recall(following: Following) -> None:
+        records = shared(goes_on, further=bool(question))
+        seconds = Tape(records).spent.seconds
+        following.recall((record.event for record in records), seconds)
+
+    return recall
+
+
+def _asked_at(model: Model) -> str:
+    """The address of a model that is asked over HTTP, for the journal."""
+    return model.endpoint if model.name.startswith(HTTP) else ""
+
+
+def _sandbox_named(name: str) -> Sandbox:
+    """The sandbox that a journal names."""
+    if name in ("", "process"):
+        return ProcessSandbox()
+    from abyme.sandbox.command import bubblewrap, docker, podman
+
+    if name == "bubblewrap":
+        return bubblewrap()
+    if name in ("docker", "podman"):
+        return (docker if name == "docker" else podman)()
+    raise ConfigError(f"this run's code ran in {public_name(name)!r}: give sandbox= again")
 
 
 def _flat(what: str, pair: tuple[float, float] | None) -> Price | None:

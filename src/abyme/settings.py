@@ -5,7 +5,7 @@ program does never depends on the folder that it is started in.
 
 The order is flag > environment > ``./abyme.toml`` > the user's file. A stranger's folder must not
 decide where data and keys go, nor what may be spent: its ``abyme.toml`` may set no base URL, key,
-price, script, tools or sandbox, and of limits only lower ones count.
+price, script, tools or sandbox, nor how journals are kept, and of limits only lower ones count.
 ``price`` and ``sub_price`` belong to a model: they count only where no stronger source names
 another model, since a wrong price would be taken for a known one. Which key goes to which address
 is decided in :mod:`abyme.cli.keys`.
@@ -58,6 +58,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Patterns of what to leave out of directories."""
     local_servers: tuple[str, ...] | None = None
     """Model servers to look for where no model is set; an empty list looks for none."""
+    redact: bool = False
+    """Keep hashes in the place of texts in journals; such runs cannot be gone on with."""
+    durable: bool = False
+    """Wait with every event until it is on the disk."""
     limits: Limits = Limits()
     """What one run may spend."""
 

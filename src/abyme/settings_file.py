@@ -123,4 +123,6 @@ _FOREIGN = {
     "tools": "RLM(…, tools=[…]) from Python",
     "sandbox": "--sandbox, ABYME_SANDBOX or in {user_file}",
     "image": "--image, ABYME_IMAGE or in {user_file}",
+    "redact": "--redact, ABYME_REDACT or in {user_file}",
+    "durable": "--durable, ABYME_DURABLE or in {user_file}",
 }

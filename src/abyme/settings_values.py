@@ -25,12 +25,14 @@ TEXTS = (
 SANDBOXES = ("process", "bubblewrap", "docker", "podman")
 PRICES = ("price", "sub_price")
 LISTS = ("exclude", "local_servers")
-TOP = (*TEXTS, *PRICES, *LISTS)
+SWITCHES = ("redact", "durable")
+TOP = (*TEXTS, *PRICES, *LISTS, *SWITCHES)
 """The keys above ``[limits]``."""
 LIMITS = Limits.__struct_fields__
 NO_LIMIT = "none"
 """What stands for no limit: TOML has no null."""
 
+_SWITCHED = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _NAMES = {int: "a number", float: "a number", str: "text", dict: "a table"}
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _CAPITALS = re.compile(r"[A-Z_]+")
@@ -52,6 +54,8 @@ def checked(name: str, value: object, called: str) -> Any:
         return None if value == "" else _price(value, called)
     if name in LISTS:
         return _list(name, value, called)
+    if name in SWITCHES:
+        return _switch(value, called)
     return _limit(name, value, called)
 
 
@@ -155,6 +159,16 @@ def _list(name: str, value: object, called: str) -> tuple[str, ...]:
         for url in items:
             _check_url(url, called)
     return items
+
+
+def _switch(value: object, called: str) -> bool | None:
+    if value == "":
+        return None
+    if isinstance(value, str):
+        value = _SWITCHED.get(value.lower(), value)
+    if not isinstance(value, bool):
+        raise ConfigError(f"{called} must be true or false, not {kind_of(value)}")
+    return value
 
 
 def _check_url(url: str, called: str) -> None:

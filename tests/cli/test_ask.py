@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -38,7 +39,8 @@ def test_the_answer_is_on_stdout_and_the_rest_on_stderr(
     assert any(line.startswith("data: 1 document, 19 bytes") for line in err)
     assert not any("not confined" in line for line in err)
     assert any("may spend: $5" in line and "1,000 calls" in line for line in err)
-    assert err[-1].startswith("complete · 2 turns · 2 calls")
+    assert err[-2].startswith("complete · 2 turns · 2 calls")
+    assert re.fullmatch(r"run \d{8}-\d{6}-[0-9a-f]{6} · head [0-9a-f]{32}", err[-1])
     quiet = abyme("ask", "which number?", data, "--model", model, "-q", runs=runs)
     assert (quiet.stdout, quiet.stderr) == ("42\n", "")
 

@@ -300,9 +300,12 @@ def test_long_lines_hang_and_a_count_never_stands_for_one(told: Path, runs: Path
     head = rows[: next(n for n, row in enumerate(rows) if row.startswith("model: "))]
     assert len(head) > 1 and all(row.startswith(" " * 10) for row in head[1:])
     closing = rows[next(n for n, row in enumerate(rows) if row.startswith("complete · ")) :]
-    assert len(closing) > 1 and all(row.startswith("  ") for row in closing[1:])
+    run = next(n for n, row in enumerate(closing) if row.startswith("run "))
+    closing, named = closing[:run], closing[run:]
+    assert len(closing) > 1 and all(row.startswith("  ") for row in [*closing[1:], *named[1:]])
+    assert told.name in named[0]
     words = " ".join(" ".join(closing).split())
-    assert told.name in words and re.search(r"\d MB peak · [\d.]+ s CPU$", words)
+    assert re.search(r"\d MB peak · [\d.]+ s CPU$", words)
 
     def fails_often(request: Any) -> str:
         if int(request.messages[-1].text[1:]) in range(5, 16):
@@ -422,3 +425,41 @@ def test_json_by_the_command_can_be_read_line_by_line(told: Path) -> None:
     done = command("show", told.name, "--json", "--turn", "1", runs=told.parent)
     events = [json.loads(line) for line in done.stdout.split("\n")[:-1]]
     assert events and all(event["event"] != "RunStarted" for event in events)
+
+
+def test_a_limit_and_what_came_after_it(runs: Path) -> None:
+    replies = [cell("print(1)"), cell("print(2)"), cell("FINAL('three')")]
+    first = scripted_rlm(runs, replies, limits=Limits(max_turns=1)).completion("q?", "some text")
+    rlm = scripted_rlm(runs, replies)
+    rlm.resume(first.run)
+    rlm.session(run=first.run).ask("and then?")
+    rows = shown(runs / first.run)
+    heads = [row for row in rows if row.startswith("── ")]
+    assert [head.split(" · ")[0] for head in heads] == [
+        "── turn 1", "── turn 2, the last call", "── turn 2", "── turn 3", "── answer",
+        "── question 2", "── turn 4", "── turn 5", "── turn 6", "── answer",
+    ]  # fmt: skip
+    (resumed,) = [row for row in rows if "resumed here" in row]
+    assert "it had ended partial (max_turns: 1 of 1 turns are used; raise it" in resumed
+    assert rows.index("three") < rows.index("and then?")
+    lines: list[str] = []
+    show_json(runs / first.run, lines.append)
+    told = [json.loads(line) for line in lines]
+    assert sum(event["event"] == "RunEnded" for event in told) == 3
+
+
+def test_a_batch_that_was_cut_off_is_one_batch(runs: Path) -> None:
+    code = "r = llm_query_batched(['a', 'b', 'c'])\nFINAL(r)"
+    run = ask(runs, [cell(code)], lambda request: "said " + request.messages[-1].text).run
+    journal = runs / run / "journal.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    kinds = [json.loads(line)["event"] for line in lines]
+    cut = [n for n, kind in enumerate(kinds) if kind == "CallEnded"][2]
+    journal.write_bytes(b"".join(lines[:cut]))
+    rlm = scripted_rlm(runs, [cell(code)], lambda request: "said " + request.messages[-1].text)
+    assert rlm.resume(run).value == ["said a", "said b", "said c"]
+    text = "\n".join(shown(runs / run))
+    assert text.count("── turn 1") == 1 and text.count("cell 1 · ") == 1
+    assert "resumed here: it was killed in this turn; asked again, perhaps billed twice" in text
+    assert "cut off, and run again" in text and "llm_query → scripted · 3 calls (" in text
+    assert re.search(r"\(\d asked again\)", text)

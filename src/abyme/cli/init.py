@@ -44,6 +44,8 @@ _USER: dict[str, tuple[Any, str]] = {
     "runs": ("", "the folder for journals; your user data directory where not set"),
     "sandbox": ("", 'where code runs: "process", "bubblewrap", "docker", "podman"'),
     "image": ("", "for docker and podman; it needs Python 3.11 and is never fetched"),
+    "redact": (False, "journals keep hashes, no texts; such runs cannot be gone on with"),
+    "durable": (False, "wait with every event of a journal until it is on the disk"),
 }
 _DATA: dict[str, tuple[Any, str]] = {
     "exclude": ([], 'left out of directories, like ["*.log", "build"]; --exclude replaces it'),

@@ -12,6 +12,9 @@ OPENAI_BASE_URL                       OPENAI_API_KEY, else the user's file's whe
 --base-url, ABYME_BASE_URL            as above where it is api.openai.com, or the address of
                                       OPENAI_BASE_URL; else the user's file's where that file
                                       names the same address; else OPENAI_API_KEY
+the journal of a run that goes on     as above where the user has configured the same address;
+                                      else none, and none is asked but on this machine
+                                      (:mod:`abyme.recorded`)
 a local server that was found         none
 ====================================  ============================================================
 
@@ -25,11 +28,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from abyme.errors import ConfigError
 from abyme.models.quoting import shown_url
 from abyme.models.registry import OPENAI_URL
+from abyme.recorded import same_address
 from abyme.settings import Loaded
 from abyme.settings_file import shown_path
 
@@ -56,9 +59,9 @@ def endpoint(loaded: Loaded, environ: Mapping[str, str]) -> Endpoint:
     exported = environ.get("OPENAI_API_KEY", "").strip()
     asked = url or OPENAI_URL
     paired = environ.get("OPENAI_BASE_URL", "").strip()
-    if exported and (_same(asked, OPENAI_URL) or (paired and _same(asked, paired))):
+    if exported and (same_address(asked, OPENAI_URL) or (paired and same_address(asked, paired))):
         return Endpoint(url or None, exported if url else None, "OPENAI_API_KEY")
-    if loaded.own_key and _same(asked, loaded.own_base_url or OPENAI_URL):
+    if loaded.own_key and same_address(asked, loaded.own_base_url or OPENAI_URL):
         return Endpoint(url or None, _own_key(loaded, environ, asked), loaded.own_key)
     if exported and origin in ("--base-url", "ABYME_BASE_URL"):
         return Endpoint(url, exported, "OPENAI_API_KEY")
@@ -75,22 +78,3 @@ def _own_key(loaded: Loaded, environ: Mapping[str, str], url: str) -> str:
             f"{shown_path(loaded.user_file)} names"
         )
     return key
-
-
-def _same(one: str, other: str) -> bool:
-    first = _address(one)
-    return first is not None and first == _address(other)
-
-
-def _address(url: str) -> tuple[str, str, int | None, str] | None:
-    """What makes two addresses the same; None where it is none. All of OpenAI's are one."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
-    except ValueError:
-        return None
-    host = (parts.hostname or "").lower()
-    if not host:
-        return None
-    openai = (parts.scheme, host, port) == ("https", "api.openai.com", 443)
-    return parts.scheme, host, port, "" if openai else parts.path.rstrip("/")

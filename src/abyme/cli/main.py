@@ -11,30 +11,18 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn
 
 import click
 
+from abyme.cli import options
 from abyme.cli.console import OutputError, put, say, width
 from abyme.version import __version__
 
 FAILED = 1
 USAGE = 2
+_ASKING = (["ask"], ["resume"], ["fork"])
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)
-
-_LIMITS = {
-    "max-cost": ("$", "US dollars; 5."),
-    "max-seconds": ("N", "For the whole run; 1800."),
-    "max-calls": ("N", "Model calls; 1000."),
-    "max-tokens": ("N", "In and out together; no limit."),
-    "max-turns": ("N", "Turns of the root; 30."),
-    "max-width": ("N", "Model calls at once; 64."),
-    "max-depth": ("N", "Depth of recursion; only 1 for now."),
-    "cell-seconds": ("N", "That a cell may compute; 120."),
-    "call-seconds": ("N", "For one model call; 600."),
-}
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _InOrder(click.Group):
@@ -66,7 +54,7 @@ def run() -> None:
     except BrokenPipeError:  # the reader of our output left (`| head`), which is its right
         os._exit(FAILED)
     except OutputError as error:
-        say(f"abyme: {error}" + ("; `abyme show` has the answer" * (sys.argv[1:2] == ["ask"])))
+        say(f"abyme: {error}" + ("; `abyme show` has the answer" * (sys.argv[1:2] in _ASKING)))
         os._exit(FAILED)
     except Exception as error:
         if isinstance(error, OSError) and error.errno in UNWRITABLE:  # click's own echo of help
@@ -83,21 +71,14 @@ def run() -> None:
 
 def _usage(message: str) -> str:
     """What was wrong with the command line, and where to look."""
-    message = message.strip().rstrip(".")
-    if message.startswith("No such command"):
+    message = message.strip().rstrip(".?")
+    if message.startswith("No such command") and "Did you mean" not in message:
         return f"{message}: to ask something, abyme ask QUESTION PATHS…; else see `abyme --help`"
     if message.startswith("No such option") and sys.argv[1:2] == ["ask"]:
         message += " (what begins with a dash and is no option comes after --)"
     named = (" ".join(sys.argv[1 : 1 + words]) for words in (2, 1))
     command = next((f"{name} " for name in named if name in app.commands), "")
     return f"{message}; see `abyme {command}--help`"
-
-
-def _limits(command: F) -> F:
-    """An option for every limit. They are read as settings are: a number, or "none"."""
-    for name, (metavar, about) in reversed(_LIMITS.items()):
-        command = click.option(f"--{name}", metavar=metavar, help=about)(command)
-    return command
 
 
 def _complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
@@ -142,6 +123,7 @@ def app(ctx: click.Context) -> None:
     abyme ask "Which contracts renew by themselves?" contracts/
     journalctl | abyme ask "What broke at 14:03, and why?"
     abyme show          what the last run did, turn by turn
+    abyme resume        go on with one that was killed or ended by a limit
     abyme doctor        what is set up here, and what to do next
     """
     if ctx.invoked_subcommand is None:
@@ -155,30 +137,34 @@ def app(ctx: click.Context) -> None:
 )
 @click.option("--question", metavar="TEXT", help="The question, if it could be taken for a path.")
 @click.option(
-    "--model", metavar="NAME", help="Drives the REPL: openai:NAME, NAME with --base-url, reader."
+    "--continue",
+    "run",
+    metavar="RUN",
+    help="Ask on in that run, with its data and variables.",
+    shell_complete=_complete_run,
 )
-@click.option("--sub-model", metavar="NAME", help="Answers sub-calls; else the same model.")
-@click.option("--base-url", metavar="URL", help="An OpenAI-compatible endpoint, up to /v1.")
-@click.option("--price", metavar="IN,OUT", help="$ per million tokens, where not known.")
-@click.option("--sub-price", metavar="IN,OUT", help="The same of the sub-model.")
-@_limits
+@options.models(defaults=True)
 @click.option("--exclude", metavar="PATTERN", multiple=True, help="Leave out of folders.")
 @click.option("--no-ignore", is_flag=True, help="Read what .gitignore files leave out.")
 @click.option("--hidden", is_flag=True, help="Read hidden files in folders.")
-@click.option("--sandbox", metavar="NAME", help="process, bubblewrap, docker or podman.")
-@click.option("--image", metavar="NAME", help="For docker and podman; fetch it first.")
-@click.option("--unsafe-local", is_flag=True, help="Run code unconfined, with all your rights.")
+@options.sandboxes
+@options.accepts
+@click.option("--redact", is_flag=True, help="Keep hashes, no texts; cannot be gone on with.")
+@options.durable
 @click.option("--dry-run", is_flag=True, help="Show what would be sent first; send nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
-@click.option("-q", "--quiet", is_flag=True, help="Only errors on stderr.")
-@click.option("-v", "--verbose", is_flag=True, help="Code, output and sub-calls on stderr.")
+@options.display
 @_runs_option
 def ask(
     arguments: tuple[str, ...],
     question: str | None,
+    run: str | None,
     no_ignore: bool,
     hidden: bool,
     unsafe_local: bool,
+    accept_changed: bool,
+    accept_different: bool,
+    redact: bool,
+    durable: bool,
     dry_run: bool,
     as_json: bool,
     quiet: bool,
@@ -198,6 +184,7 @@ def ask(
     tail -c 2000000 app.log | abyme ask "How many lines contain ERROR?"
     abyme ask "What changed?" notes/ --model qwen3 --base-url http://host:8000/v1
     abyme ask "Who signed first?" contracts/ --json | jq .quotes
+    abyme ask --continue 20261123-09 "And in 2026?"
 
     Exit codes: 0 complete, 3 partial, 1 failed, 2 wrong usage or data, 130 interrupted.
     """
@@ -209,19 +196,124 @@ def ask(
     from abyme.settings import load_settings
 
     harden()
+    shown = ask.Shown(as_json=as_json, quiet=quiet, verbose=verbose)
+    if run is not None:
+        _not_with_continue(
+            exclude=exclude, no_ignore=no_ignore, hidden=hidden, redact=redact, dry_run=dry_run
+        )
+        further = {"arguments": arguments, "question": question}
+        _go_on(
+            "ask", run, flags, shown, runs_folder, further=further, unsafe_local=unsafe_local,
+            accept_changed=accept_changed, accept_different=accept_different, durable=durable,
+        )  # fmt: skip
+    _only_with_continue(accept_changed=accept_changed, accept_different=accept_different)
     asked = sort_arguments(arguments, question, sys.stdin)
     settings = load_settings(os.environ, Path())
-    settings = settings.over(**flags, exclude=list(exclude), runs=runs_folder)
+    settings = settings.over(
+        **flags,
+        exclude=list(exclude),
+        runs=runs_folder,
+        redact=redact or None,
+        durable=durable or None,
+    )
     choice = default_model(settings, os.environ)
-    shown = ask.Shown(as_json=as_json, quiet=quiet, verbose=verbose)
-    options: dict[str, Any] = {
+    reading: dict[str, Any] = {
         "exclude": settings.settings.exclude or (),
         "ignore_files": not no_ignore,
         "hidden": hidden,
     }
     sandbox = chosen_sandbox(settings, unsafe_local=unsafe_local)
-    order = ask.Order(settings, choice, asked, shown, sandbox, unsafe_local, options)
+    order = ask.Order(settings, choice, asked, shown, sandbox, unsafe_local, reading)
     sys.exit(ask.dry_run(order) if dry_run else ask.run(order))
+
+
+@app.command()
+@click.argument("run", required=False, shell_complete=_complete_run)
+@options.models(defaults=False)
+@options.sandboxes
+@options.accepts
+@options.durable
+@options.display
+@_runs_option
+def resume(
+    run: str | None,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+    runs_folder: str | None,
+    unsafe_local: bool,
+    accept_changed: bool,
+    accept_different: bool,
+    durable: bool,
+    **flags: str | None,
+) -> None:
+    """Go on with a run that was killed, interrupted, or ended by a limit.
+
+    Nothing that its journal has is asked again; calls that were in flight are, and are named.
+    Models, address, limits and sandbox are the run's own, keys are yours; options go before them.
+    RUN is an id, the beginning of one, or a folder; else the newest run without a whole answer.
+
+    \b
+    abyme resume                                the newest that can go on
+    abyme resume 20261123-09 --max-cost 10      with more to spend, in all
+
+    Exit codes: as abyme ask.
+    """
+    from abyme.cli import ask
+
+    shown = ask.Shown(as_json=as_json, quiet=quiet, verbose=verbose)
+    _go_on(
+        "resume", run, flags, shown, runs_folder, unsafe_local=unsafe_local,
+        accept_changed=accept_changed, accept_different=accept_different, durable=durable,
+    )  # fmt: skip
+
+
+@app.command()
+@click.argument("run", required=False, shell_complete=_complete_run)
+@click.option(
+    "--turn", type=click.IntRange(min=0), required=True, metavar="N",
+    help="Shares all up to the end of turn N; 0: the data.",
+)  # fmt: skip
+@click.option("--question", metavar="TEXT", help="A further question, asked from there.")
+@options.models(defaults=False)
+@options.sandboxes
+@options.accepts
+@options.durable
+@options.display
+@_runs_option
+def fork(
+    run: str | None,
+    turn: int,
+    question: str | None,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+    runs_folder: str | None,
+    unsafe_local: bool,
+    accept_changed: bool,
+    accept_different: bool,
+    durable: bool,
+    **flags: str | None,
+) -> None:
+    """Go another way from a turn of a run, as a run of its own.
+
+    What they share costs nothing again, and RUN is left as it is. Of whom is asked and with which
+    limits is as in RUN; options go before that. `abyme diff` compares the two.
+
+    \b
+    abyme fork 20261123-09 --turn 2 --model openai:gpt-5
+    abyme fork 20261123-09 --turn 4 --question "Only those of 2026?"
+
+    Exit codes: as abyme ask.
+    """
+    from abyme.cli import ask
+
+    shown = ask.Shown(as_json=as_json, quiet=quiet, verbose=verbose)
+    _go_on(
+        "fork", run, flags, shown, runs_folder, turn=turn, question=question,
+        unsafe_local=unsafe_local, accept_changed=accept_changed,
+        accept_different=accept_different, durable=durable,
+    )  # fmt: skip
 
 
 @app.command()
@@ -420,6 +512,33 @@ def verify(
 
 
 @app.command()
+@click.argument("a", metavar="A", shell_complete=_complete_run)
+@click.argument("b", metavar="B", shell_complete=_complete_run)
+@click.option("--json", "as_json", is_flag=True, help="What was found, as JSON.")
+@_runs_option
+def diff(a: str, b: str, as_json: bool, runs_folder: str | None) -> None:
+    """Compare two runs: figures side by side, and where they first differ.
+
+    Questions, data, replies, code, output, calls and answers are compared; times, costs and names
+    of models only shown. A and B are runs as for show.
+
+    Exit codes: 0 the same, 1 different, 2 wrong usage or unreadable.
+    """
+    from abyme.cli.diff import diff_json, diff_lines
+    from abyme.journal.diff import diff
+    from abyme.journal.reader import find_run
+
+    where = _where(runs_folder)
+    found = diff(find_run(where, a), find_run(where, b))
+    if as_json:
+        put(diff_json(found))
+    else:
+        for line in diff_lines(found):
+            put(line)
+    sys.exit(0 if found.same else 1)
+
+
+@app.command()
 @click.option("--check", is_flag=True, help="Ask the endpoint for its models, to try URL and key.")
 @click.option("--json", "as_json", is_flag=True, help="What was found, as JSON.")
 def doctor(check: bool, as_json: bool) -> None:
@@ -466,6 +585,42 @@ def completion(shell: str) -> None:
     script = get_completion_class(shell)
     assert script is not None  # Choice has only the three that click knows
     put(script(app, {}, "abyme", "_ABYME_COMPLETE").source())
+
+
+def _go_on(
+    how: str,
+    run: str | None,
+    flags: dict[str, str | None],
+    shown: Any,
+    runs: str | None,
+    *,
+    question: str | None = None,
+    further: dict[str, Any] | None = None,
+    **wishes: Any,
+) -> NoReturn:
+    """Go on with a run and leave; ``further``: arguments that hold the question."""
+    from abyme.cli import ask
+    from abyme.cli.ask.going_on import Wish, further_question, order_to_go_on
+    from abyme.hardening import harden
+
+    harden()
+    if further is not None:
+        question = further_question(further["arguments"], further["question"])
+    elif question is not None and not question.strip():
+        raise click.UsageError("--question is empty")
+    wish = Wish(how, run, flags, runs, question or "", **wishes)
+    sys.exit(ask.run(order_to_go_on(wish, shown, os.environ)))
+
+
+def _not_with_continue(**given: object) -> None:
+    """A run that goes on has its data and its journal already."""
+    if names := [f"--{name.replace('_', '-')}" for name, value in given.items() if value]:
+        raise click.UsageError(f"--continue asks on in a run as it is: {names[0]} is not for it")
+
+
+def _only_with_continue(**given: bool) -> None:
+    if names := [f"--{name.replace('_', '-')}" for name, value in given.items() if value]:
+        raise click.UsageError(f"{names[0]} is for a run that goes on: --continue RUN")
 
 
 def _where(named: str | None) -> Path:

@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
+from abyme.config import Limits
 from abyme.display import answer_facts
+from abyme.display import answer_run as answer_run
 from abyme.display import cost_text as cost_text
 from abyme.display import plural as plural
 from abyme.display import printable as printable
+from abyme.events import RunResumed, WorkerRestored
 from abyme.types import Answer, Quote
 
 _QUOTED_LINES = 8
+_NAMED = 8
 
 
 def closing_line(answer: Answer) -> str:
     """How the run ended and what it cost, in one line."""
     status = answer.status + (f": {answer.reason}" if answer.reason else "")
     return " · ".join([status, *answer_facts(answer)])
+
+
+def limit_met(reason: str) -> str:
+    """The field of ``Limits`` that ended a run, by the reason in its answer; "" if none did."""
+    name = reason.partition(": ")[0]
+    return name if name in Limits.__struct_fields__ else ""
+
+
+def raised(name: str, limit: float | None) -> str:
+    """The flag that raises the limit ``name`` to twice what it is: ``--max-cost 10``."""
+    return f"--{name.replace('_', '-')} {_number(2 * limit) if limit else 'N'}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value == int(value) else f"{value:g}"
 
 
 def quote_lines(answer: Answer) -> Iterator[str]:
@@ -97,3 +116,29 @@ def seconds_text(seconds: float) -> str:
 def limit_text(seconds: float) -> str:
     """A limit of time as it was probably thought of: ``30 min``, ``90 s``."""
     return f"{seconds / 60:g} min" if seconds >= 60 and seconds % 60 == 0 else f"{seconds:g} s"
+
+
+def restored_text(event: WorkerRestored) -> str:
+    """What a fresh worker was made of, and what did not come back."""
+    text = f"a fresh worker re-ran {plural(len(event.cells), 'earlier cell')}"
+    if event.saved:
+        text += f"; {plural(len(event.saved), 'cell')} came from a checkpoint"
+    if event.lost:
+        text += f"; lost: {', '.join(event.lost[:_NAMED])}{_more(event.lost)}"
+    if event.differing:
+        numbers = tuple(map(str, event.differing))
+        what = "cell" if len(numbers) == 1 else "cells"
+        text += f"; not the same this time: {what} {', '.join(numbers[:_NAMED])}{_more(numbers)}"
+    return text
+
+
+def resumed_text(event: RunResumed) -> str:
+    """What was in flight when a run was left, and is asked again; "" if nothing was."""
+    if not event.in_flight:
+        return ""
+    calls, cost = plural(len(event.in_flight), "call"), cost_text(event.charged_cost)
+    return f"asked again, perhaps billed twice: {calls} ({cost} at most)"
+
+
+def _more(names: Sequence[str]) -> str:
+    return f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""

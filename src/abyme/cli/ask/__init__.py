@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import queue
+import shlex
 import shutil
 import signal
 import sys
 import time
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any, NamedTuple, Protocol
 
@@ -16,11 +18,14 @@ from abyme.cli.ask.notices import UNCONFINED
 from abyme.cli.ask.preface import preface
 from abyme.cli.console import is_lively, is_terminal, put, put_data, say
 from abyme.cli.model_choice import Choice
-from abyme.cli.text import closing_line, quote_lines
+from abyme.cli.text import answer_run, closing_line, limit_met, quote_lines, raised
+from abyme.engine import Handle
 from abyme.events import PASSING, CallStarted, Event
+from abyme.recorded import is_nameable
 from abyme.rlm import RLM
 from abyme.sandbox.base import Sandbox
 from abyme.settings import Loaded
+from abyme.spec import GoesOn
 from abyme.types import Answer
 
 EXIT = {"complete": 0, "failed": 1, "partial": 3}
@@ -37,6 +42,9 @@ _SETTLE = 0.5
 
 class Display(Protocol):
     """Shows a run's events on stderr; all of it is called in the command's own thread."""
+
+    def recall(self, events: Sequence[Event], seconds: float) -> None:
+        """Take, first of all and without a word, what happened before a run goes on."""
 
     def take(self, event: Event) -> None:
         """Take one event."""
@@ -56,6 +64,18 @@ class Shown(NamedTuple):
     verbose: bool = False
 
 
+class Earlier(NamedTuple):
+    """What a run goes on from."""
+
+    goes_on: GoesOn
+    events: Sequence[Event] = ()
+    """All that it has in common with that run."""
+    seconds: float = 0.0
+    """That this took."""
+    notes: Sequence[str] = ()
+    """What is to be said of whom is asked now, and with which limits."""
+
+
 class Order(NamedTuple):
     """Everything that the command line came to."""
 
@@ -68,6 +88,8 @@ class Order(NamedTuple):
     """Whether that confines nothing."""
     options: dict[str, Any]
     """What of folders is read: arguments of :meth:`abyme.rlm.RLM.start`."""
+    earlier: Earlier | None = None
+    """None where it does not go on from another run."""
 
 
 def run(order: Order) -> int:
@@ -86,26 +108,30 @@ def run(order: Order) -> int:
             events.put(event)
 
     lively = is_lively(sys.stderr) and not (shown.quiet or shown.verbose)
-    handle = rlm.start(
-        asked.question,
-        asked.context,
-        None if shown.quiet else listen,
-        stream_text=lively,
-        **order.options,
-    )
+    handle = _start(rlm, order, None if shown.quiet else listen, stream_text=lively)
     handle.future.add_done_callback(lambda _: events.put(None))
     interruption = _Interruption(handle.interrupt)
     if shown.quiet:
         answer = handle.future.result()
     else:
-        display = _Late(lively, shown.verbose)
+        display = _Late(lively, shown.verbose, order.earlier)
         try:
             _follow(display, events)
         finally:
             display.close()
         answer = handle.future.result()
-    _print(answer, shown)
+    _print(answer, order)
     return INTERRUPTED if interruption.happened else EXIT[answer.status]
+
+
+def _start(
+    rlm: RLM, order: Order, listener: Callable[[Event], None] | None, *, stream_text: bool
+) -> Handle:
+    question, context = order.asked
+    if order.earlier is not None:
+        goes_on = order.earlier.goes_on
+        return rlm.start_from(goes_on, question, listener, stream_text=stream_text)
+    return rlm.start(question, context, listener, stream_text=stream_text, **order.options)
 
 
 def dry_run(order: Order) -> int:
@@ -141,9 +167,14 @@ def _begin(order: Order) -> RLM:
         sub_price=values.sub_price,
         runs=values.runs or None,
         sandbox=order.sandbox,
+        redact=values.redact,
+        durable=values.durable,
     )
     for line in preface(order.settings, choice, quiet=order.shown.quiet):
         say(line)
+    if order.earlier is not None and not order.shown.quiet:
+        for line in order.earlier.notes:
+            say(line)
     if order.shown.quiet and order.unsafe_local:  # else it is said when the worker starts
         say(UNCONFINED)
     return rlm
@@ -163,10 +194,11 @@ def _follow(display: Display, events: queue.SimpleQueue[Event | None]) -> None:
         display.tick()
 
 
-def _print(answer: Answer, shown: Shown) -> None:
+def _print(answer: Answer, order: Order) -> None:
     """The answer alone on stdout; where its quotes stand, and how it ended, on stderr."""
     from abyme.cli.show import answer_json
 
+    shown = order.shown
     if shown.as_json:
         put(answer_json(answer))
     elif answer.text:
@@ -174,9 +206,32 @@ def _print(answer: Answer, shown: Shown) -> None:
     if not shown.quiet:
         for line in quote_lines(answer):
             say(line)
-    if not shown.quiet or answer.status != "complete":
-        for line in _wrapped(closing_line(answer)):
-            say(line)
+    if shown.quiet:
+        if answer.status != "complete":
+            say(f"{closing_line(answer)} · run {answer.run}")
+        return
+    for line in _wrapped(closing_line(answer)):
+        say(line)
+    say(answer_run(answer))
+    if answer.status == "partial" and not order.settings.settings.redact:
+        say(f"to go on: {_command_to_go_on(answer, order)}")
+
+
+def _command_to_go_on(answer: Answer, order: Order) -> str:
+    """The command that goes on with a run which a limit, an interruption or a failure ended."""
+    words = ["abyme resume", answer.run]
+    values = order.settings.settings
+    if name := limit_met(answer.reason):
+        words.append(raised(name, getattr(values.limits, name)))
+    if "--accept-different" in answer.reason:
+        words.append("--accept-different")
+    if not is_nameable(order.choice.model):
+        words.append(f"--model {shlex.quote(order.choice.model)}")
+    if values.runs and order.settings.origin("runs") == "--runs":
+        words.append(f"--runs {shlex.quote(values.runs)}")
+    if order.unsafe_local:
+        words.append("--unsafe-local")
+    return " ".join(words)
 
 
 def _wrapped(line: str) -> list[str]:
@@ -214,11 +269,15 @@ class _Late:
     ``rich`` takes a tenth of a second to import, and what is shown is only shown to people.
     """
 
-    def __init__(self, lively: bool, verbose: bool) -> None:
+    def __init__(self, lively: bool, verbose: bool, earlier: Earlier | None) -> None:
         self._lively, self._verbose = lively, verbose
+        self._earlier = earlier
         self._made: Display | None = None
         self._waiting: list[Event] = []
         self._since = time.monotonic()
+
+    def recall(self, events: Sequence[Event], seconds: float) -> None:
+        """It was told when it was made."""
 
     def take(self, event: Event) -> None:
         if self._made is not None:
@@ -247,6 +306,9 @@ class _Late:
             from abyme.cli.ask.plain import Plain
 
             self._made = Plain(say, verbose=self._verbose)
+        if self._earlier is not None:
+            self._made.recall(self._earlier.events, self._earlier.seconds)
+            self._earlier = None
         for event in self._waiting:
             self._made.take(event)
         self._waiting.clear()

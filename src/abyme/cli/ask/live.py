@@ -8,6 +8,7 @@ terminal. ``rich`` is imported with this module: import it once the run is under
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.constrain import Constrain
@@ -49,6 +50,8 @@ class LiveTree:
         self._tally = Tally()
         self._turns = Turns()
         self._notices = Notices()
+        self._recalled = 0
+        """Turns of before, that are not shown."""
         self._drawn = 0.0
         self._frame = 0
         self._over: Turn | None = None
@@ -65,6 +68,15 @@ class LiveTree:
         # Hidden it would stay hidden wherever this process is stopped or killed.
         self._console.show_cursor(True)
 
+    def recall(self, events: Sequence[Event], seconds: float) -> None:
+        """Take what happened before the run goes on, without a word."""
+        self._tally.recall(events, seconds)
+        self._turns.recall(events)
+        turn = self._turns.current
+        in_turn = turn is not None and turn.seconds is None
+        self._notices.recall(self._tally.progress, in_turn=in_turn)
+        self._recalled = len(self._turns.all)
+
     def take(self, event: Event) -> None:
         """Take one event; what is worth a line of its own is printed above what moves."""
         self._tally.take(event)
@@ -73,7 +85,7 @@ class LiveTree:
         if len(self._turns.all) > before:
             self._live.update(self._moving())  # what is over must not be drawn under its own line
             self._print_over("├── ")
-        margin = "│   " if self._turns.all else ""
+        margin = "│   " if len(self._turns.all) > self._recalled else ""
         for line in self._notices.lines(event):
             is_bad = line.startswith(("warning", "limit", "attempt", "the worker"))
             text = Text(printable(line), "yellow" if is_bad else "")

@@ -6,7 +6,17 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from abyme.cli.text import bytes_text, count_text, counts_text, limit_text, plural
+from abyme.cli.text import (
+    bytes_text,
+    cost_text,
+    count_text,
+    counts_text,
+    limit_text,
+    plural,
+    restored_text,
+    resumed_text,
+    seconds_text,
+)
 from abyme.events import (
     AttemptFailed,
     DataLoaded,
@@ -14,16 +24,23 @@ from abyme.events import (
     Event,
     FinishHeld,
     LimitReached,
+    QuestionAsked,
+    RunForked,
+    RunResumed,
     RunStarted,
+    Terms,
     WorkerEnded,
+    WorkerRestored,
     WorkerStarted,
 )
 from abyme.models.estimator import TokenEstimator
+from abyme.progress import Progress
 
 UNCONFINED = (
     "warning: --unsafe-local: code is not confined: it can read your files, use the network, "
     "start programs"
 )
+_QUESTION = 200
 _MOST_FAILURES = 20
 """Failed attempts that get a line of their own."""
 
@@ -33,26 +50,51 @@ class Notices:
 
     def __init__(self) -> None:
         self._started: RunStarted | None = None
+        self._before = Progress()
+        self._in_turn = False
+        self._changed: frozenset[int] = frozenset()
         self._encodings: Counter[str] = Counter()
+        self._said = False
         self._warned = False
         self._failures = 0
+
+    def recall(self, before: Progress, *, in_turn: bool) -> None:
+        """How far the run had come before it goes on; ``in_turn``: its last turn was not over."""
+        self._before, self._in_turn = before, in_turn
 
     def lines(self, event: Event) -> Iterator[str]:
         """What is to be said of ``event``; mostly nothing."""
         match event:
             case RunStarted():
                 self._started = event
+            case DocumentLoaded() if event.index in self._changed:
+                yield f"changed since, and accepted: {event.name}"
             case DocumentLoaded() if event.encoding not in ("utf-8", "ascii"):
                 self._encodings[event.encoding] += 1
             case DataLoaded() if self._started is not None:
                 # Not before: where the data cannot be loaded there is no run to speak of.
-                yield _run(self._started)
                 started = self._started
+                yield _run(started.run, started.terms)
                 unpriced = unpriced_text(started.priced, started.model, started.sub_model)
                 yield f"may spend: {limits_text(started.limits, unpriced)}"
                 yield f"data: {data_text(event.documents, event.bytes, self._encodings)}" + (
                     f"; skipped: {counts_text(event.skipped)}" if event.skipped else ""
                 )
+            case RunResumed():
+                self._changed = frozenset(event.changed)
+                yield from self._goes_on(event.terms, self._before.run)
+                yield f"goes on {self._where()}: {_so_far(self._before)}"
+                yield from _resumed(event)
+            case RunForked():
+                yield from self._goes_on(event.terms, event.run)
+                yield f"goes on from run {event.parent} after turn {event.turn}, at no cost so far"
+            case QuestionAsked():
+                if self._before.run and not self._said:
+                    yield from self._goes_on(event.terms, self._before.run)
+                    yield f"so far: {_so_far(self._before)}"
+                yield f"question {event.number}: {_beginning(event.question)}"
+            case WorkerRestored():
+                yield restored_text(event)
             case WorkerStarted() if not event.layers and not self._warned:
                 self._warned = True
                 yield UNCONFINED
@@ -66,6 +108,19 @@ class Notices:
                 yield f"limit reached: {event.detail}"
             case _:
                 pass
+
+    def _where(self) -> str:
+        turn = self._before.turn
+        if not turn:
+            return "from its start"
+        return f"in turn {turn}" if self._in_turn else f"after turn {turn}"
+
+    def _goes_on(self, terms: Terms, run: str) -> Iterator[str]:
+        """Of whom is asked from now on, and what it may spend in all."""
+        self._said = True
+        yield _run(run, terms)
+        unpriced = unpriced_text(terms.priced, terms.model, terms.sub_model)
+        yield f"may spend: {limits_text(terms.limits, unpriced)}"
 
     def _failed(self, event: AttemptFailed) -> Iterator[str]:
         """An endpoint that fails a thousand calls is not worth a thousand lines."""
@@ -109,9 +164,32 @@ def limits_text(limits: Mapping[str, Any], unpriced: str) -> str:
     return ", ".join(parts)
 
 
-def _run(event: RunStarted) -> str:
-    sub = f" · sub-calls {event.sub_model}" if event.sub_model != event.model else ""
-    return f"run {event.run} · {event.model}{sub}"
+def _resumed(event: RunResumed) -> Iterator[str]:
+    if again := resumed_text(event):
+        yield again
+    if event.torn_bytes:
+        yield f"the journal's last line was not whole: {plural(event.torn_bytes, 'byte')} cut off"
+
+
+def _so_far(before: Progress) -> str:
+    parts = [
+        plural(before.turn, "turn"),
+        plural(before.calls, "call"),
+        f"{before.usage.tokens:,} tokens",
+        cost_text(before.cost),
+        seconds_text(before.seconds),
+    ]
+    return " · ".join(parts)
+
+
+def _beginning(question: str) -> str:
+    line = " ".join(question.split())
+    return line if len(line) <= _QUESTION else f"{line[: _QUESTION - 1]}…"
+
+
+def _run(run: str, terms: Terms) -> str:
+    sub = f" · sub-calls {terms.sub_model}" if terms.sub_model != terms.model else ""
+    return f"run {run} · {terms.model}{sub}"
 
 
 def _encodings_text(counts: Mapping[str, int]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from abyme.cli.ask.notices import Notices
 from abyme.cli.ask.turns import Turns
@@ -27,6 +27,14 @@ class Plain:
         self._turns = Turns()
         self._notices = Notices()
         self._last = time.monotonic()
+
+    def recall(self, events: Sequence[Event], seconds: float) -> None:
+        """Take what happened before the run goes on, without a word."""
+        self._tally.recall(events, seconds)
+        self._turns.recall(events)
+        turn = self._turns.current
+        in_turn = turn is not None and turn.seconds is None
+        self._notices.recall(self._tally.progress, in_turn=in_turn)
 
     def take(self, event: Event) -> None:
         """Take one event, and say what there is to say of it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from abyme.cli.text import plural
 from abyme.events import (
@@ -31,9 +31,12 @@ class Turn:
         self.seconds: float | None = None
         self.heard = 0
         """Characters of the reply so far, where it is streamed."""
+        self.key = ""
+        """Of the call that made its reply."""
         self.says = ""
         """The first sentence of the reply, which says what the code is to do."""
         self.cells = 0
+        self.last_cell = 0
         self.bad: list[str] = []
         """How those cells ended that did not run to their end."""
         self.code = ""
@@ -66,7 +69,7 @@ class Turns:
     def take(self, event: Event) -> None:
         """Take the next event."""
         if isinstance(event, CallStarted) and event.kind == "root":
-            self.all.append(Turn(len(self.all) + 1))
+            self._ask(event.key)
         if (turn := self.current) is None:
             return
         match event:
@@ -78,7 +81,8 @@ class Turns:
                 turn.sub_calls += 1
                 turn.failed += bool(event.error)
             case CellStarted():
-                turn.cells += 1
+                turn.cells += event.cell != turn.last_cell  # one cut off is run again
+                turn.last_cell = event.cell
                 turn.code, turn.output = event.code, ""
             case OutputAdded():
                 turn.output = (turn.output + event.text)[-_OUTPUT_KEPT:]
@@ -88,6 +92,18 @@ class Turns:
                 turn.seconds = time.monotonic() - turn.began
             case _:
                 pass
+
+    def recall(self, events: Iterable[Event]) -> None:
+        """Take what happened before the run went on."""
+        for event in events:
+            self.take(event)
+        if (turn := self.current) is not None:
+            turn.began = time.monotonic()
+
+    def _ask(self, key: str) -> None:
+        if self.current is None or self.current.key != key:  # else it is asked again
+            self.all.append(Turn(len(self.all) + 1))
+            self.all[-1].key = key
 
 
 def _sentences(reply: str) -> Iterator[str]:

@@ -13,12 +13,12 @@ import msgspec
 from abyme.cli.show import turns
 from abyme.cli.show.fold import Counter, parts
 from abyme.cli.show.page import Page, Piece, PlainPage, TerminalPage, Write
-from abyme.cli.show.values import End, Head, Turn
+from abyme.cli.show.values import End, Head, Section, Turn
 from abyme.cli.text import plural
 from abyme.errors import JournalError
 from abyme.journal.format import JOURNAL
 from abyme.journal.reader import Record, read
-from abyme.journal.summary import is_going
+from abyme.journal.summary import is_going, is_run_id
 from abyme.types import Answer
 
 _Told = TypeVar("_Told")
@@ -33,7 +33,7 @@ def show(folder: Path, write: Write, *, turn: int | None = None, width: int | No
     """
     page: Page = PlainPage(write) if width is None else TerminalPage(write, width)
     going = is_going(folder)
-    for piece in _checked(folder, _pieces(read(folder), turn, page.width, going)):
+    for piece in _checked(folder, _pieces(folder, turn, page.width, going)):
         page.put(piece)
 
 
@@ -72,11 +72,10 @@ def _checked(folder: Path, told: Iterator[_Told]) -> Iterator[_Told]:
         raise JournalError(f"{folder / JOURNAL} holds what cannot be shown: {error}") from error
 
 
-def _pieces(
-    records: Iterable[Record], turn: int | None, width: int, going: bool
-) -> Iterator[Piece]:
+def _pieces(folder: Path, turn: int | None, width: int, going: bool) -> Iterator[Piece]:
     found, which = False, Head()
-    for part in parts(records, only=turn, going=going):
+    run = folder.name if is_run_id(folder.name) else ""
+    for part in parts(read(folder), only=turn, run=run, going=going):
         match part:
             case Head() if turn is None:
                 yield from turns.head(part)
@@ -88,6 +87,8 @@ def _pieces(
                 found = True
                 yield from itertools.islice(turns.head(which), 1)  # the line that names the run
                 yield from turns.turn_in_full(part)
+            case Section() if turn is None:
+                yield from turns.section(part)
             case End() if turn is None:
                 yield from turns.ending(part)
             case End(turns=count) if not found:

@@ -61,6 +61,8 @@ def _group_head(group: Sequence[Call]) -> Line:
         spans.append((f" ({failed:,} failed)", "bad"))
     if in_flight:
         spans.append((f" ({in_flight:,} in flight)", "call"))
+    if again := sum(call.again for call in group):
+        spans.append((f" ({again:,} asked again)", "dim"))
     seconds = max(call.until for call in group) - min(call.started for call in group)
     spans.append((_joined([*_total(group), f"{seconds:.2f} s"]), "dim"))
     return line(*spans, margin=_MARGIN)
@@ -146,6 +148,8 @@ def _facts(call: Call) -> list[str]:
         facts.append(f"{call.seconds:.2f} s")
     if call.attempts > 1:
         facts.append(f"{call.attempts} attempts")
+    if call.again:
+        facts.append("asked again")
     return facts
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 
-from abyme.cli.show.values import Call, Cell, End, Head, Note, RootReply, Turn
+from abyme.cli.show.values import Call, Cell, End, Head, Note, RootReply, Section, Turn
+from abyme.cli.text import plural, restored_text, resumed_text
 from abyme.events import (
     AttemptFailed,
     CallEnded,
@@ -26,7 +27,10 @@ from abyme.events import (
     LimitReached,
     MessageAdded,
     NodeStarted,
+    QuestionAsked,
     RunEnded,
+    RunForked,
+    RunResumed,
     RunStarted,
     SurrogatesReplaced,
     TurnEnded,
@@ -35,6 +39,7 @@ from abyme.events import (
     WorkerStarted,
 )
 from abyme.journal.reader import Record
+from abyme.types import Answer
 
 _KEPT = 1_000
 """Characters of a prompt and of a reply that are kept where they are not shown in full."""
@@ -51,35 +56,42 @@ class Counter:
     def __init__(self) -> None:
         self.asked = 0
         """The last turn whose model was asked: how many turns there are so far."""
-        self._turn = 0
-        self._asked = False
+        self.turn = 0
+        self._key = ""
+        """Of the call that makes the turn's reply; "" before it is made."""
 
     def turn_of(self, event: Event) -> int:
         """The turn of the next event."""
         match event:
             case NodeStarted():
-                self._turn = max(1, self._turn)
+                self.turn = max(1, self.turn)
                 return 0
-            case LimitReached() if self._asked:
+            case RunResumed() if "/final" in self._key:
+                self._key = ""  # it goes on as if that call had not been made
+                return 0
+            case QuestionAsked():
+                self.turn, self._key = event.turns + 1, ""
+                return 0
+            case LimitReached() if self._key:
                 self._next()
             case CallStarted() if event.kind in _ROOT:
-                if self._asked:
+                if self._key not in ("", event.key):  # the same key: it is asked again
                     self._next()
-                self._asked = True
-                self.asked = self._turn
+                self._key = event.key
+                self.asked = max(self.asked, self.turn)
             case TurnEnded():
-                turn = self._turn
+                turn = self.turn
                 self._next()
                 return turn
             case _ if isinstance(event, _OF_TURNS):
                 pass
             case _:
                 return 0
-        return self._turn
+        return self.turn
 
     def _next(self) -> None:
-        self._turn += 1
-        self._asked = False
+        self.turn += 1
+        self._key = ""
 
 
 _OF_TURNS = (
@@ -103,15 +115,17 @@ _OF_TURNS = (
 
 
 def parts(
-    records: Iterable[Record], only: int | None = None, *, going: bool = False
-) -> Iterator[Head | Turn | End]:
-    """The head, each turn, the end.
+    records: Iterable[Record], only: int | None = None, *, run: str = "", going: bool = False
+) -> Iterator[Head | Turn | Section | End]:
+    """The head, each turn, where it went on another way, the end.
 
     With ``only``, of the turns just that one, with its texts in full; the rest is passed over.
-    ``going``: the run was seen to go on before its journal was read.
+    ``run``: its id, where its journal begins as another's. ``going``: the run was seen to go on
+    before its journal was read.
     """
-    head: Head | None = Head()
-    fold, counter = _Fold(1, full=only is not None), Counter()
+    head: Head | None = Head(run)
+    full = only is not None
+    fold, counter = _Fold(1, full=full), Counter()
     at, answer = 0.0, None
     for record in records:
         event, at = record.event, record.at
@@ -121,6 +135,21 @@ def parts(
                 _to_head(head, record)
             if isinstance(event, RunEnded):
                 answer = event.answer
+            if not isinstance(event, RunResumed | RunForked | QuestionAsked):
+                continue
+            if head is not None:
+                yield head
+                head = None
+            further = isinstance(event, QuestionAsked)
+            if (fold.turn.over or further) and not fold.turn.empty:
+                if only in (None, fold.turn.number):
+                    yield fold.turn
+                fold = _Fold(counter.turn, full=full)
+            if isinstance(event, RunResumed):
+                fold.resumed(event, answer)
+            else:
+                yield _section(event, answer)
+            answer = None
             continue
         if number != fold.turn.number:
             if head is not None:
@@ -128,7 +157,7 @@ def parts(
                 head = None
             if only is None or fold.turn.number == only:
                 yield fold.turn
-            fold = _Fold(number, full=only is not None)
+            fold = _Fold(number, full=full)
         if only is None or number == only:
             fold.take(event, at)
     if head is not None:
@@ -141,6 +170,13 @@ def parts(
     if not last.empty and (only is None or last.number == only):
         yield last
     yield End(at, counter.asked, notes, answer, going)
+
+
+def _section(event: RunForked | QuestionAsked, answer: Answer | None) -> Section:
+    if isinstance(event, QuestionAsked):
+        return Section(question=event.question, number=event.number, answer=answer)
+    above = "what stands above is that run's" if event.turn else "before its first turn"
+    return Section(f"forked from {event.parent} after turn {event.turn}: {above}", answer=answer)
 
 
 def _set_in_flight(turn: Turn) -> None:
@@ -157,6 +193,7 @@ def _to_head(head: Head, record: Record) -> None:
     match record.event:
         case RunStarted():
             head.at, head.started = record.at, record.event
+            head.run = head.run or record.event.run
         case DataLoaded():
             head.data = record.event
         case WorkerStarted() if head.worker is None:
@@ -184,6 +221,10 @@ class _Fold:
                 turn.final = event.kind == "final"
             case CallEnded() if event.key.count("/") <= 1:
                 self._replied(event)
+            case TurnEnded():
+                turn.over = True
+            case CellStarted() if any(cell.number == event.cell for cell in turn.cells):
+                self._cell(event.cell).again = True
             case CellStarted():
                 turn.cells.append(Cell(event.cell, event.code))
             case CellEnded():
@@ -198,11 +239,17 @@ class _Fold:
             case CheckpointRefused():
                 turn.after.append(Note(f"no checkpoint after cell {event.cell}: {event.reason}"))
             case WorkerRestored():
-                turn.after.append(_restored(event))
+                turn.after.append(Note(restored_text(event)))
             case LimitReached():
                 turn.before.append(Note(f"limit reached: {event.detail}", bad=True))
             case _:
                 self._sub_call(event, at)
+
+    def resumed(self, event: RunResumed, answer: Answer | None) -> None:
+        """The run was left before this turn or within it, and goes on."""
+        turn = self.turn
+        note = Note(_resumed(event, answer, turn))
+        (turn.before if turn.empty else turn.attempts).append(note)
 
     def _sub_call(self, event: Event, at: float) -> None:
         match event:
@@ -235,6 +282,7 @@ class _Fold:
                 pass
 
     def _replied(self, event: CallEnded) -> None:
+        self.turn.over = self.turn.final
         self.turn.reply = RootReply(
             event.text, event.usage, event.cost, event.seconds, event.error, event.cut, ended=True
         )
@@ -248,6 +296,10 @@ class _Fold:
             self.turn.attempts.append(Note(line, bad=True))
 
     def _add(self, key: str, cell: int, name: str, model: str, asked: str, at: float) -> Call:
+        before = self._calls.get(key)
+        if before is not None and not before.ended:
+            before.started, before.again = at, True
+            return before
         calls = self._cell(cell).calls
         call = Call(len(calls) + 1, name, model, self._kept(asked), at)
         calls.append(call)
@@ -278,15 +330,19 @@ def _checkpointed(event: Checkpointed) -> str:
     return f"checkpoint of all up to cell {event.cell}: {size}"
 
 
-def _restored(event: WorkerRestored) -> Note:
-    text = f"a fresh worker re-ran {len(event.cells):,} earlier cells"
-    if event.saved:
-        text += f"; {len(event.saved):,} came from a checkpoint"
-    if event.lost:
-        text += f"; lost: {', '.join(event.lost)}"
-    if event.differing:
-        text += f"; not the same the second time: {', '.join(map(str, event.differing))}"
-    return Note(text)
+def _resumed(event: RunResumed, answer: Answer | None, turn: Turn) -> str:
+    if answer is not None:
+        left = f"it had ended {answer.status}" + (f" ({answer.reason})" if answer.reason else "")
+    elif not turn.empty:
+        left = "it was killed in this turn"
+    else:
+        left = f"it was killed after turn {turn.number - 1}" if turn.number > 1 else "it was killed"
+    parts = [f"resumed here: {left}", resumed_text(event)]
+    if event.changed:
+        parts.append(f"{plural(len(event.changed), 'document')} had changed, and was accepted so")
+    if event.torn_bytes:
+        parts.append(f"{plural(event.torn_bytes, 'byte')} of a line that was not whole are cut off")
+    return "; ".join(filter(None, parts))
 
 
 def _json(value: object) -> str:

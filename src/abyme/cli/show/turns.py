@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator
 
 from abyme.cli.show.calls import call_tree, calls_in_full
 from abyme.cli.show.page import Code, Line, Piece, Rule, Span, Style, line
-from abyme.cli.show.values import Cell, End, Head, Note, RootReply, Turn
+from abyme.cli.show.values import Cell, End, Head, Note, RootReply, Section, Turn
 from abyme.cli.text import (
+    answer_run,
     bytes_text,
     closing_line,
     cost_text,
@@ -40,7 +41,7 @@ def head(parts: Head) -> Iterator[Piece]:
         return
     yield line(
         ("run ", "dim"),
-        (started.run, "bold"),
+        (parts.run, "bold"),
         (f" · {_when(parts.at)} · abyme {started.version}", "dim"),
         rest=" " * _LABEL,
     )
@@ -105,11 +106,28 @@ def ending(end: End) -> Iterator[Piece]:
         else:
             yield line(f"The journal ends here{when}: the run was killed, no process has it open.")
         return
+    yield from _answer(end.answer)
+    yield line((answer_run(end.answer), "dim"), rest="  ")
+
+
+def section(parts: Section) -> Iterator[Piece]:
+    """Where the run goes on another way; the answer of the question before comes first."""
+    if parts.answer is not None:
+        yield from _answer(parts.answer)
+    if parts.note:
+        yield line("")
+        yield line((parts.note, "title"))
+    if parts.question:
+        yield Rule(f"question {parts.number}")
+        yield from _rows(parts.question.strip(), "", "bold")
+
+
+def _answer(answer: Answer) -> Iterator[Piece]:
     yield Rule("answer")
-    yield from _rows(end.answer.text, "", "")
-    yield from _quotes(end.answer)
+    yield from _rows(answer.text, "", "")
+    yield from _quotes(answer)
     yield line("")
-    yield _closing(end.answer)
+    yield _closing(answer)
 
 
 def _closing(answer: Answer) -> Line:
@@ -156,17 +174,18 @@ def _reply_facts(reply: RootReply | None) -> str:
 
 def _cell_head(cell: Cell) -> Line:
     result = cell.result
+    again: Span = (" · cut off, and run again" if cell.again else "", "dim")
     if result is None:
         state: Span = (
             (" · it is running", "call") if cell.in_flight else (" · it never ended", "bad")
         )
-        return line((f"cell {cell.number}", "bold"), state, margin="  ")
+        return line((f"cell {cell.number}", "bold"), state, again, margin="  ")
     facts = (
         f" · {result.seconds:.2f} s · {result.cpu_seconds:.2f} s CPU · "
         f"{bytes_text(result.peak_bytes)} peak"
     )
     ended: Span = (f" · {result.ended}", "dim" if result.ok else "bad")
-    return line((f"cell {cell.number}", "bold"), ended, (facts, "dim"), margin="  ")
+    return line((f"cell {cell.number}", "bold"), ended, (facts, "dim"), again, margin="  ")
 
 
 def _result(result: CellResult | None, *, brief: bool, width: int) -> Iterator[Piece]:

@@ -28,6 +28,8 @@ class Call(msgspec.Struct):
     ended: bool = False
     in_flight: bool = False
     """Not ended, in a run that is still going."""
+    again: bool = False
+    """Its run was killed while it was in flight, and it was made again."""
 
     @property
     def until(self) -> float:
@@ -43,6 +45,8 @@ class Cell(msgspec.Struct):
     calls: list[Call] = []
     result: CellResult | None = None
     in_flight: bool = False
+    again: bool = False
+    """Its run was killed in it, and it was run again."""
 
 
 class Note(msgspec.Struct, frozen=True):
@@ -77,6 +81,7 @@ class Turn(msgspec.Struct):
     attempts: list[Note] = []
     cells: list[Cell] = []
     after: list[Note] = []
+    over: bool = False
 
     @property
     def empty(self) -> bool:
@@ -87,10 +92,23 @@ class Turn(msgspec.Struct):
 class Head(msgspec.Struct):
     """What a run was asked, of whom, about what. Fields are None in a run that was killed early."""
 
+    run: str = ""
     at: float = 0.0
     started: RunStarted | None = None
     data: DataLoaded | None = None
     worker: WorkerStarted | None = None
+
+
+class Section(msgspec.Struct, frozen=True):
+    """Where a run goes on another way: with a further question, or as a run of its own.
+
+    ``answer``: that of the question before, if there is one.
+    """
+
+    note: str = ""
+    question: str = ""
+    number: int = 0
+    answer: Answer | None = None
 
 
 class End(msgspec.Struct):

@@ -1,0 +1,145 @@
+"""What a run's journal says of whom it asked and with which limits, as far as it may be followed.
+
+A run's folder may be a stranger's: its journal then names an address of his, and documents of
+whoever goes on with it. So no address gets data or a key because a journal names it. One that the
+user has configured does, in his own spelling, and one on this machine's loopback interface, which
+gets no key. Any other has to be named again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from abyme.beginning import lines_until
+from abyme.config import Limits, limit_problem
+from abyme.errors import ConfigError, JournalError
+from abyme.events import Terms
+from abyme.journal.reader import Record, read
+from abyme.journal.tape import Tape
+from abyme.models.quoting import public_url, shown_url
+from abyme.models.registry import OPENAI_URL
+from abyme.spec import GoesOn
+
+HTTP = "openai:"
+"""How the names of models begin that are asked over HTTP."""
+
+_LOOPBACK = re.compile(
+    r"https?://(localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[::1\])(:\d{1,5})?(/[A-Za-z0-9._~/-]*)?"
+)
+
+
+def terms_in(folder: Path) -> Terms:
+    """The newest terms of the run in ``folder``. Raises :class:`JournalError`."""
+    terms = Tape(read(folder)).terms
+    if terms is None:
+        raise JournalError(f"{folder} has nothing to go on from")
+    return terms
+
+
+def shared(goes_on: GoesOn, *, further: bool) -> list[Record]:
+    """All that a run which goes on has in common with the one it goes on from.
+
+    ``further``: it goes on with a further question. Raises :class:`JournalError`, and as
+    :func:`~abyme.beginning.lines_until`.
+    """
+    records = list(read(goes_on.folder))
+    if goes_on.how == "fork":
+        return records[: lines_until(records, goes_on.turn, further=further)]
+    return records
+
+
+def is_asked(terms: Terms) -> bool:
+    """Whether a model of the run was asked over HTTP, and so had an address."""
+    return any(name.startswith(HTTP) for name in (terms.model, terms.sub_model))
+
+
+def is_nameable(model: str) -> bool:
+    """Whether a journal can name this model so that it may be asked again without its user."""
+    return not model.startswith("scripted:")
+
+
+def model_named(name: str, how: str) -> str:
+    """The model that a journal names, as it is given to an RLM.
+
+    ``how`` tells the user how another is chosen. A file of scripted replies is none that a journal
+    may have read. Raises :class:`ConfigError`.
+    """
+    if name == "reader" or name.startswith(HTTP):
+        return name
+    raise ConfigError(f"this run asked {public_name(name)}, which only you can name: {how}")
+
+
+def public_name(name: str) -> str:
+    """A model's name from a journal, short and on one line."""
+    return "".join(letter if letter.isprintable() else "?" for letter in name[:80])
+
+
+def address_named(url: str, own: Iterable[str], how: str) -> str:
+    """The address that a journal names, as it may be asked: "" stands for api.openai.com.
+
+    ``own``: those that the user has configured. ``how`` tells him how to name it. Raises
+    :class:`ConfigError` for any other that is not on this machine.
+    """
+    url = url or OPENAI_URL
+    for known in (*own, OPENAI_URL):
+        if known and same_address(url, known):
+            return known
+    if _LOOPBACK.fullmatch(url):
+        return url
+    raise ConfigError(
+        f"this run asked {shown_url(url)}, which only its journal names, so nothing is sent "
+        f"there: {how} {public_url(url)} asks it again"
+    )
+
+
+def limits_named(limits: Mapping[str, Any]) -> Limits:
+    """The limits that a journal names; what it does not, or not well, is as it is by default."""
+    known = {
+        name: value
+        for name, value in limits.items()
+        if name in Limits.__struct_fields__ and not limit_problem(name, value)
+    }
+    return Limits(**known)
+
+
+def lowered(limits: Limits, own: Limits) -> Limits:
+    """``limits`` where they are not above ``own``, and else these."""
+    return msgspec.structs.replace(
+        own,
+        **{
+            name: value
+            for name in Limits.__struct_fields__
+            if not is_above(value := getattr(limits, name), getattr(own, name))
+        },
+    )
+
+
+def is_above(limit: float | None, own: float | None) -> bool:
+    """Whether a limit allows more than ``own``; None is no limit."""
+    return own is not None and (limit is None or limit > own)
+
+
+def same_address(one: str, other: str) -> bool:
+    """Whether two base URLs are the same place."""
+    first = _address(one)
+    return first is not None and first == _address(other)
+
+
+def _address(url: str) -> tuple[str, str, int | None, str] | None:
+    """What makes two addresses the same; None where it is none. All of OpenAI's are one."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+    except ValueError:
+        return None
+    host = (parts.hostname or "").lower()
+    if not host:
+        return None
+    openai = (parts.scheme, host, port) == ("https", "api.openai.com", 443)
+    return parts.scheme, host, port, "" if openai else parts.path.rstrip("/")

@@ -1,0 +1,140 @@
+"""An RLM made of a run's journal asks what that run asked; a journal alone gets no data sent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from abyme import RLM, ConfigError, JournalError, Limits
+from abyme.events import Terms
+from abyme.journal.reader import read
+from abyme.models.openai import OpenAIModel
+from abyme.recorded import address_named, limits_named, lowered
+from abyme.sandbox.process import ProcessSandbox
+from support.runs import ask, cell, scripted_rlm
+from support.stub import Stub
+
+
+def a_run(runs: Path, url: str, **options: Any) -> str:
+    """A run that asked at ``url`` and was answered, or not."""
+    rlm = RLM("openai:m", base_url=url, api_key="k", runs=runs, **options)
+    return rlm.completion("q", "some text").run
+
+
+def at(runs: Path, run: str, **options: Any) -> OpenAIModel:
+    model = RLM.of_run(run, runs=runs, **options)._model
+    assert isinstance(model, OpenAIModel)
+    return model
+
+
+def key_of(model: OpenAIModel) -> str:
+    return model._headers.get("Authorization", "")
+
+
+def test_models_limits_and_prices_are_the_runs(runs: Path) -> None:
+    with Stub([cell("FINAL(1)")]) as stub:
+        run = a_run(
+            runs,
+            stub.url,
+            sub_model="openai:s",
+            price=(1, 2),
+            sub_price=(3, 4),
+            limits=Limits(max_turns=3, max_cost=None),
+        )
+        rlm = RLM.of_run(run, runs=runs)
+    assert (rlm._model.name, rlm._sub_model.name) == ("openai:m", "openai:s")
+    assert rlm._limits == Limits(max_turns=3, max_cost=None)
+    assert rlm._prices == {"openai:m": (1.0, 2.0), "openai:s": (3.0, 4.0)}
+    assert rlm._base_url == stub.url
+    other = RLM.of_run(run, runs=runs, model="openai:o", base_url="http://h/v1", limits=Limits())
+    assert (other._model.name, other._base_url) == ("openai:o", "http://h/v1")
+    assert other._limits == Limits() and other._prices == {"openai:s": (3.0, 4.0)}
+
+
+def test_a_key_goes_only_where_the_user_said(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    with Stub([cell("FINAL(1)")]) as stub:
+        run = a_run(runs, stub.url)
+        url = stub.url
+    monkeypatch.setenv("OPENAI_API_KEY", "mine")
+    assert key_of(at(runs, run)) == ""
+    assert key_of(at(runs, run, api_key="given")) == "Bearer given"
+    assert key_of(at(runs, run, base_url=url)) == "Bearer mine"
+    monkeypatch.setenv("OPENAI_BASE_URL", url)
+    assert key_of(at(runs, run)) == "Bearer mine"
+
+
+def test_the_address_that_the_environment_named_is_in_the_journal(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Stub([cell("FINAL(1)")]) as stub:
+        monkeypatch.setenv("OPENAI_BASE_URL", stub.url)
+        run = RLM("m", runs=runs).completion("q", "some text").run
+        assert next(read(runs / run)).event.base_url == stub.url  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://192.0.2.1/v1",
+        "https://api.openai.com.evil.example/v1",
+        "https://api.openai.com@evil.example/v1",
+        "https://api.openai.com\\@evil.example/v1",
+        "http://api.openai.com/v1",
+        "https://own.example/v2",
+        "http://127.0.0.1@evil.example/v1",
+        "http://127.0.0.1.evil.example/v1",
+        "http://localhost#@evil.example/v1",
+        "http://localhost\\.evil.example/v1",
+        "ftp://localhost/v1",
+        "nonsense",
+    ],
+)
+def test_a_strangers_address_is_not_asked(url: str) -> None:
+    with pytest.raises(ConfigError, match="only its journal names"):
+        address_named(url, ("https://own.example/v1",), "--base-url")
+
+
+@pytest.mark.parametrize(
+    ("url", "asked"),
+    [
+        ("", "https://api.openai.com/v1"),
+        ("https://api.openai.com/v1/", "https://api.openai.com/v1"),
+        ("https://OWN.example:443/v1/", "https://me:pass@own.example/v1"),
+        ("http://127.0.0.1:8000/v1", "http://127.0.0.1:8000/v1"),
+        ("http://[::1]:8000/v1", "http://[::1]:8000/v1"),
+        ("http://localhost/v1", "http://localhost/v1"),
+    ],
+)
+def test_the_users_own_addresses_are_asked_as_he_wrote_them(url: str, asked: str) -> None:
+    assert address_named(url, ("https://me:pass@own.example/v1",), "--base-url") == asked
+
+
+def test_what_only_a_program_can_make_is_asked_for(runs: Path) -> None:
+    run = ask(runs, [cell("FINAL(1)")]).run
+    with pytest.raises(ConfigError, match="give model="):
+        RLM.of_run(run, runs=runs)
+    sandbox = ProcessSandbox(unsafe_local=True)
+    rlm = scripted_rlm(runs, [cell("FINAL(1)")], sandbox=sandbox)
+    unsafe = rlm.completion("q", "some text").run
+    with pytest.raises(ConfigError, match="give sandbox= again"):
+        RLM.of_run(unsafe, runs=runs, model="reader")
+    assert RLM.of_run(unsafe, runs=runs, model="reader", sandbox=sandbox)._sandbox == sandbox
+    with pytest.raises(JournalError, match="there is no run"):
+        RLM.of_run("nothing", runs=runs)
+
+
+def test_limits_that_make_no_sense_are_those_by_default() -> None:
+    terms = Terms(
+        version="1", model="m", sub_model="m", base_url="",
+        limits={"max_turns": -1, "max_calls": "x", "of_later": 3, "max_cost": None},
+    )  # fmt: skip
+    assert limits_named(terms.limits) == Limits(max_cost=None)
+
+
+def test_limits_are_lowered_to_the_users_own() -> None:
+    asked = Limits(max_cost=None, max_turns=3, max_seconds=7200)
+    assert lowered(asked, Limits()) == Limits(max_turns=3)
+    assert lowered(asked, Limits(max_cost=None)) == Limits(max_turns=3, max_cost=None)
