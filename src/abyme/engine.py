@@ -92,7 +92,7 @@ class Sitting:
                 handle.follow(self._run)
                 return await self._run.ask_further(question, listener)
             spec = msgspec.structs.replace(self._spec, question=question)
-            run = Run(spec, self._engine.shared, listener)
+            run = Run(spec, self._engine.shared, listener, several=True)
             handle.follow(run)
             try:
                 await run.open()

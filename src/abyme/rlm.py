@@ -312,7 +312,7 @@ class RLM:
         goes_on = None
         if run:
             goes_on = self._goes_on(run, "ask", 0, False, accept_different)
-        return Session(engine().sit(self._spec_of("", context, goes_on=goes_on)))
+        return Session(engine().sit(self._spec_of("", context, goes_on=goes_on, stream_text=True)))
 
     def start_from(
         self,

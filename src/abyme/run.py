@@ -82,12 +82,21 @@ class Run:
     """One run. ``listener`` gets every event that it writes, after the journal has it.
 
     Where ``spec`` goes on from another run, its journal and its REPL are gone on with.
+    ``several``: it will be asked several questions, and who listens may come with a later one.
     """
 
-    def __init__(self, spec: RunSpec, shared: Shared, listener: Listener | None) -> None:
+    def __init__(
+        self,
+        spec: RunSpec,
+        shared: Shared,
+        listener: Listener | None,
+        *,
+        several: bool = False,
+    ) -> None:
         self._spec = spec
         self._shared = shared
         self._listener = listener
+        self._several = several
         self._held = contextlib.AsyncExitStack()
         self._opened: _Opened | None = None
         self._ready: _Ready | None = None
@@ -249,7 +258,7 @@ class Run:
             spec.sub_model.name: spec.sub_model,
             spec.model.name: spec.model,
         }
-        listens = self._listener is not None
+        listens = self._several or self._listener is not None
         router = Router(ROOT, caller, here.account, offered, spec.tools, self._emit, listens)
         place = Place(
             spec.sandbox.name,
