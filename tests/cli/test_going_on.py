@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -88,6 +89,7 @@ def test_a_run_that_was_killed_in_a_batch_goes_on(stub: Stub, data: Path, runs: 
     assert done.returncode == 0, done.stderr
     lines = done.stderr.splitlines()
     assert lines[0] == f"run {run} · openai:m"
+    assert lines[2].startswith("data: 1 document, 19 bytes")
     assert any(
         re.match(r"goes on in turn 1: 1 turn · \d calls? · .* tokens", line) for line in lines
     )
@@ -104,6 +106,17 @@ def test_a_run_that_was_killed_in_a_batch_goes_on(stub: Stub, data: Path, runs: 
     answer = abyme("resume", run, runs=runs)
     assert (answer.returncode, answer.stdout) == (2, "")
     assert "this run is complete" in answer.stderr
+
+
+def test_a_run_that_is_still_going_is_left_alone(stub: Stub, data: Path, runs: Path) -> None:
+    run = run_of(ask(stub, data, runs, "--max-turns", "1"))
+    with (runs / run / "journal.jsonl").open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        for words in (["resume", run], ["ask", "--continue", run, "q?"]):
+            done = abyme(*words, runs=runs)
+            assert (done.returncode, done.stdout) == (2, "")
+            assert f"run {run} is still going in another process" in done.stderr
+        assert "was left without its answer" in abyme("resume", runs=runs).stderr
 
 
 def test_a_limit_is_raised_by_its_flag(stub: Stub, data: Path, runs: Path) -> None:

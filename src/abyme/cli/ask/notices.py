@@ -121,6 +121,7 @@ class Notices:
         yield _run(run, terms)
         unpriced = unpriced_text(terms.priced, terms.model, terms.sub_model)
         yield f"may spend: {limits_text(terms.limits, unpriced)}"
+        yield f"data: {data_text(self._before.documents, self._before.bytes, {})}"
 
     def _failed(self, event: AttemptFailed) -> Iterator[str]:
         """An endpoint that fails a thousand calls is not worth a thousand lines."""
