@@ -26,7 +26,7 @@ from abyme.examination import Examination
 from abyme.gathering import Stopped, gather, gather_again
 from abyme.history import in_short
 from abyme.journal.blobs import Blobs
-from abyme.journal.format import CHECKPOINTS
+from abyme.journal.format import CHECKPOINTS, DATA
 from abyme.journal.reader import Record, read
 from abyme.journal.replay import Outcomes
 from abyme.journal.tape import Conversation, Exchange, Tape
@@ -147,7 +147,7 @@ class Run:
             except BaseException:
                 await self._give_up(journal)
                 raise
-        teller = Teller(journal, tape, self._listener)
+        teller = Teller(journal, tape, self._listener, remember=spec.redact)
         events = first_events(spec, begun, changed)
         if data is not None:
             events += (loaded_event(at, data.documents[at], journal.folder) for at in changed)
@@ -214,9 +214,10 @@ class Run:
         try:
             if self._opened is not None:
                 self._opened.journal.leave()
-                if self._spec.redact:
-                    folder = self._opened.journal.data_folder
-                    await in_thread(shutil.rmtree, folder, ignore_errors=True)
+                if self._spec.redact:  # what is not in the journal is not beside it either
+                    folder = self._opened.journal.folder
+                    for kept in (DATA, CHECKPOINTS):
+                        await in_thread(shutil.rmtree, folder / kept, ignore_errors=True)
         finally:
             try:
                 await self._held.aclose()
@@ -419,6 +420,8 @@ class Run:
         return lambda text: self._emit(TextAdded(key, text))
 
     def _recorded(self) -> Outcomes:
+        if (remembered := self._here.teller.outcomes) is not None:
+            return remembered
         outcomes = Outcomes()
         for record in read(self._here.journal.folder):
             outcomes.take(record.event)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 
 from abyme.events import CellEnded, Event, RunEnded, TurnEnded, WorkerStarted
+from abyme.journal.replay import Outcomes
 from abyme.journal.tape import Tape
 from abyme.journal.writer import Journal
 
@@ -15,10 +16,16 @@ Listener = Callable[[Event], None]
 
 
 class Teller:
-    """Tells of one run. Its figures begin with those of ``tape``."""
+    """Tells of one run. Its figures begin with those of ``tape``.
 
-    def __init__(self, journal: Journal, tape: Tape, listener: Listener | None) -> None:
+    ``remember``: keep what calls were answered, for a journal that does not have it.
+    """
+
+    def __init__(
+        self, journal: Journal, tape: Tape, listener: Listener | None, *, remember: bool = False
+    ) -> None:
         self._journal = journal
+        self.outcomes = Outcomes() if remember else None
         self.listener = listener
         self.turns = tape.turns_ended
         self.peak_bytes = tape.peak_bytes
@@ -29,6 +36,8 @@ class Teller:
     def emit(self, event: Event) -> None:
         """Journal first; then whoever listens. A listener that raises is not heard again."""
         self._journal.append(event)
+        if self.outcomes is not None:
+            self.outcomes.take(event)
         if isinstance(event, RunEnded):
             event = event.with_head(self._journal.head)
         elif isinstance(event, CellEnded):

@@ -41,7 +41,7 @@ from abyme.types import (
     Variable,
 )
 from support.journals import events_in, message, started, write
-from support.runs import ask, cell
+from support.runs import ask, cell, settled
 
 SECRET = "Ada owes 4711"
 KINDS: tuple[type[Event], ...] = typing.get_args(JOURNALLED)
@@ -175,3 +175,14 @@ def test_it_goes_on_as_it_began(runs: Path) -> None:
     fork = write(lambda: Journal.fork(folder, runs, "f", 1), message(0, SECRET))
     for each in (folder, fork):
         assert SECRET not in (each / "journal.jsonl").read_text()
+
+
+def test_a_worker_that_dies_is_given_what_was_answered(runs: Path) -> None:
+    """The journal has hashes in the place of the answers: they are remembered beside it."""
+    replies = [cell("r = llm_query('q')"), cell("import os; os._exit(1)"), cell("FINAL(r)")]
+    answer = ask(runs, replies, [SECRET], SECRET * 500, redact=True)
+    assert (answer.status, answer.value) == ("complete", SECRET)
+    settled()
+    kept = [path for path in (runs / answer.run).rglob("*") if path.is_file()]
+    assert [path.name for path in kept] == ["journal.jsonl"]
+    assert SECRET.encode() not in kept[0].read_bytes()

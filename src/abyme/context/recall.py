@@ -65,7 +65,7 @@ def recall(
         except DataError:
             again = look_again(document)
             same = replace(document, bytes=again.bytes, mtime_ns=again.mtime_ns, inode=again.inode)
-            if _has_hash(same, hashes.get(index)):
+            if _is_same(same, hashes.get(index), document):
                 found[index] = same
             else:
                 found[index] = changed[index] = again
@@ -99,8 +99,11 @@ def _document(event: DocumentLoaded, folder: Path) -> Document:
     )
 
 
-def _has_hash(document: Document, digest: str | None) -> bool:
-    return digest is not None and sha256(document, lambda: False) == digest
+def _is_same(now: Document, digest: str | None, before: Document) -> bool:
+    """By its hash; a copy of the run's own that was never hashed, by its size."""
+    if digest is None:
+        return before.owned and now.bytes == before.bytes
+    return sha256(now, lambda: False) == digest
 
 
 def _listed(documents: Sequence[Document]) -> str:
