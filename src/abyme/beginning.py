@@ -6,6 +6,7 @@ journal begins with the very lines of its parent.
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Collection, Sequence
 
@@ -49,6 +50,7 @@ def begin(spec: RunSpec) -> Beginning:
     if goes_on is None:
         journal = Journal(spec.runs, new_run_id(), redact=spec.redact, durable=spec.durable)
         return Beginning(journal, Tape())
+    _check_folder(spec, goes_on)
     if goes_on.how == "fork":
         return _fork(spec, goes_on)
     journal = Journal.reopen(goes_on.folder, durable=spec.durable)
@@ -153,6 +155,22 @@ def lines_until(records: Sequence[Record], turn: int, *, further: bool) -> int:
         )
     have = f"it has the turns 1 to {last}" if last else "it has none"
     raise ConfigError(f"this run has no turn {turn} to go on from: {have}; 0 is before the first")
+
+
+def _check_folder(spec: RunSpec, goes_on: GoesOn) -> None:
+    """A journal says which files are read, and where what code makes of them is sent.
+
+    So it must be the user's own: one that lies in their folder of runs and belongs to them.
+    """
+    folder = goes_on.folder.resolve()
+    if folder.parent != spec.runs.resolve() or goes_on.folder.is_symlink():
+        raise ConfigError(
+            f"{goes_on.folder} is not in the folder of runs, {spec.runs}: its journal decides "
+            "which files of this machine are read; if you trust whoever made it, move it there, or "
+            "name the folder that it is in with --runs"
+        )
+    if folder.exists() and folder.stat().st_uid != os.geteuid():
+        raise ConfigError(f"{goes_on.folder} is another user's: it cannot be gone on with")
 
 
 def check(tape: Tape, goes_on: GoesOn, tools: Collection[str]) -> None:

@@ -240,9 +240,12 @@ def test_limits_of_a_run_from_elsewhere_are_not_above_ones_own(
     tmp_path: Path, stub: Stub, data: Path, runs: Path
 ) -> None:
     run = run_of(ask(stub, data, runs, "--max-turns", "1", "--max-calls", "5000"))
-    theirs = tmp_path / "theirs"
+    theirs = tmp_path / "theirs" / run
+    theirs.parent.mkdir()
     (runs / run).rename(theirs)
     done = abyme("resume", str(theirs), "--max-turns", "9", runs=runs)
+    assert done.returncode == 2 and "if you trust whoever made it" in done.stderr
+    done = abyme("resume", run, "--max-turns", "9", "--runs", str(theirs.parent), runs=runs)
     assert "the journal's max_calls is above your own, which binds" in done.stderr
     assert "1,000 calls" in done.stderr
 

@@ -378,11 +378,16 @@ def test_what_cannot_be_resumed_says_why(runs: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="tools note"):
         rlm.resume(tooled.run)
     lines = (runs / complete.run / "journal.jsonl").read_bytes().splitlines(keepends=True)
-    folder = tmp_path / "loading"
-    folder.mkdir()
-    (folder / "journal.jsonl").write_bytes(lines[0])
+    for folder in (runs / "loading", tmp_path / "elsewhere"):
+        folder.mkdir()
+        (folder / "journal.jsonl").write_bytes(lines[0])
     with pytest.raises(DataError, match="was being loaded"):
-        rlm.resume(str(folder))
+        rlm.resume("loading")
+    with pytest.raises(ConfigError, match=r"not in the folder of runs.*if you trust"):
+        rlm.resume(str(tmp_path / "elsewhere"))
+    (runs / "link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ConfigError, match="not in the folder of runs"):
+        rlm.resume("link")
 
 
 def test_one_process_at_a_time_has_a_run(runs: Path) -> None:
