@@ -87,7 +87,7 @@ def test_cells_before_a_checkpoint_are_not_run_again(runs: Path) -> None:
     shown = [part for part in parts(read(runs / answer.run)) if isinstance(part, Turn)]
     notes = "\n".join(note.text for turn in shown for note in turn.after)
     assert "checkpoint of all up to cell 1: 0.0 MB in " in notes
-    assert "re-ran 0 earlier cells; 1 came from a checkpoint; lost: after" in notes
+    assert "re-ran 0 earlier cells; 1 cell came from a checkpoint; lost: after" in notes
     assert "A fresh worker has what cells up to 1 had made. Lost: after" in told(events)[2]
 
 
