@@ -145,6 +145,8 @@ def lines_until(records: Sequence[Record], turn: int, *, further: bool) -> int:
         if isinstance(event, TurnEnded):
             last = event.turn
             ended = number if last == turn else ended
+        elif isinstance(event, QuestionAsked) and ended:
+            break
         elif isinstance(event, MessageAdded) and event.role == "user" and last == turn:
             return number
     if ended and further:

@@ -57,6 +57,8 @@ def test_variables_and_exchanges_are_there(runs: Path) -> None:
     assert len(of_kind(events, NodeStarted)) == 1 and len(of_kind(events, RunEnded)) == 3
     assert [e.number for e in of_kind(events, QuestionAsked)] == [2, 3]
     assert [e.cell for e in of_kind(events, CellStarted)] == [1, 2, 3]
+    with pytest.raises(ConfigError, match="turn 2 is the last one"):
+        rlm.fork(session.run, 2)
     assert replay(session.run, runs=runs).identical and verify(runs / session.run).whole
 
 
