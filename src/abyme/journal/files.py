@@ -19,6 +19,7 @@ T = TypeVar("T")
 _OPEN = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _THREADS = 8
 """That bring files to the disk at once: the disk then commits several together."""
+_FEW = 4
 _PROBED_SECONDS = 0.25
 """How long a lock is tried for: whoever asks whether a run is going has it for a moment."""
 
@@ -114,9 +115,12 @@ def sync_path(path: Path) -> None:
 
 
 def several(function: Callable[[T], None], items: Iterable[T]) -> None:
-    """``function`` of each item, in up to eight threads at once; returns when all are done."""
+    """``function`` of each item, of many in up to eight threads at once; returns when all are done.
+
+    For a few the threads would cost more than they save.
+    """
     waiting = list(items)[::-1]
-    if len(waiting) <= 1:
+    if len(waiting) <= _FEW:
         for item in waiting:
             function(item)
         return
