@@ -39,7 +39,11 @@ FIXTURES = Path(__file__).parent / "fixtures"
 @pytest.fixture
 def folder(runs: Path) -> Path:
     """A run of format 1, to be changed."""
-    (found,) = (FIXTURES / "v1").iterdir()
+    return copied("v1", runs)
+
+
+def copied(version: str, runs: Path) -> Path:
+    (found,) = (FIXTURES / version).iterdir()
     return Path(shutil.copytree(found, runs / found.name))
 
 
@@ -102,3 +106,15 @@ def test_it_goes_on_and_can_be_forked(folder: Path, runs: Path) -> None:
     fork = write(lambda: Journal.fork(folder, runs, "f", 31), message(9, LONG))
     assert events_in(fork) == [*before[:31], message(9, LONG)]
     assert verify(folder).whole and verify(fork).whole
+
+
+def test_a_run_of_format_2(runs: Path) -> None:
+    """A session: a batch, a tool, a held answer, a quote, a further question; a compressed text."""
+    folder = copied("v2", runs)
+    assert any(path.suffix == ".z" for path in folder.rglob("*")) and verify(folder).whole
+    tape = Tape(read(folder))
+    assert tape.ended is not None and tape.ended.value == [31, {"total": 31}]
+    assert [exchange.question for exchange in tape.earlier] == ["How many kettles?"]
+    assert tape.terms is not None and tape.terms.parameters == {"note": ("number",)}
+    done = replay(str(folder), runs=runs)
+    assert done.identical, done.difference
