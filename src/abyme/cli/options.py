@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -81,3 +83,21 @@ display = _options(
     click.option("-q", "--quiet", is_flag=True, help="Only errors on stderr."),
     click.option("-v", "--verbose", is_flag=True, help="Code, output and sub-calls on stderr."),
 )
+runs = click.option(
+    "--runs", "runs_folder", metavar="FOLDER", help="Folder of runs; else ABYME_RUNS."
+)
+
+
+def complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """The ids of runs that begin so."""
+    from abyme.cli.runs import complete_run
+
+    return complete_run(incomplete)
+
+
+def runs_at(named: str | None) -> Path:
+    """The folder of runs: the option, else what is configured."""
+    from abyme.config import runs_folder
+    from abyme.settings import configured_runs
+
+    return runs_folder(named or configured_runs(os.environ) or None)
