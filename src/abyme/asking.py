@@ -9,13 +9,15 @@ from collections.abc import Callable
 
 from abyme.engine import Handle, engine
 from abyme.errors import ConfigError
+from abyme.journal.tape import Tape
 from abyme.progress import Following, Progress
+from abyme.recorded import shared
+from abyme.spec import GoesOn
 from abyme.telling import Listener
 from abyme.threads import in_thread
 from abyme.types import Answer
 
 Start = Callable[[Listener | None], Handle]
-
 
 Recall = Callable[[Following], None]
 """Tells of what happened before the run went on."""
@@ -62,3 +64,17 @@ async def aanswer_of(
         handle.interrupt()
         await asyncio.wait([waiting])
         raise
+
+
+def recall_of(goes_on: GoesOn, question: str = "") -> Recall:
+    """How far a run had come before it goes on, for those who follow it.
+
+    ``question``: the further one that it goes on with, if any.
+    """
+
+    def recall(following: Following) -> None:
+        records = shared(goes_on, further=bool(question))
+        seconds = Tape(records).spent.seconds
+        following.recall((record.event for record in records), seconds)
+
+    return recall

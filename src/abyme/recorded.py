@@ -8,10 +8,11 @@ gets no key. Any other has to be named again.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 from urllib.parse import urlsplit
 
 import msgspec
@@ -22,8 +23,11 @@ from abyme.errors import ConfigError, JournalError
 from abyme.events import Terms
 from abyme.journal.reader import Record, read
 from abyme.journal.tape import Tape
+from abyme.models.base import Model
 from abyme.models.quoting import public_url, shown_url
 from abyme.models.registry import OPENAI_URL
+from abyme.sandbox.base import Sandbox
+from abyme.sandbox.process import ProcessSandbox
 from abyme.spec import GoesOn
 
 HTTP = "openai:"
@@ -40,6 +44,59 @@ def terms_in(folder: Path) -> Terms:
     if terms is None:
         raise JournalError(f"{folder} has nothing to go on from")
     return terms
+
+
+class Arguments(TypedDict):
+    """Those of :class:`abyme.rlm.RLM` that a journal has a say in."""
+
+    model: str | Model
+    sub_model: str | Model | None
+    base_url: str | None
+    api_key: str | None
+    limits: Limits
+    price: tuple[float, float] | None
+    sub_price: tuple[float, float] | None
+    sandbox: Sandbox
+
+
+def arguments_of(
+    terms: Terms,
+    *,
+    model: str | Model | None,
+    sub_model: str | Model | None,
+    base_url: str | None,
+    api_key: str | None,
+    limits: Limits | None,
+    price: tuple[float, float] | None,
+    sub_price: tuple[float, float] | None,
+    sandbox: Sandbox | None,
+) -> Arguments:
+    """What makes an RLM as the one whose run has these ``terms``; what is given goes before them.
+
+    The rules, and what is raised, are those of :meth:`abyme.rlm.RLM.of_run`.
+    """
+    same_sub = terms.sub_model == terms.model
+    if base_url is None and is_asked(terms):
+        paired = os.environ.get("OPENAI_BASE_URL", "").strip()
+        base_url = address_named(terms.base_url, (paired,), "base_url=")
+        own = same_address(base_url, OPENAI_URL) or base_url == paired
+        api_key = "" if api_key is None and not own else api_key
+    if price is None and model is None:
+        price = terms.prices.get(terms.model)
+    if sub_price is None and sub_model is None and not same_sub:
+        sub_price = terms.prices.get(terms.sub_model)
+    if sub_model is None and not same_sub:
+        sub_model = model_named(terms.sub_model, "give sub_model=")
+    return Arguments(
+        model=model_named(terms.model, "give model=") if model is None else model,
+        sub_model=sub_model,
+        base_url=base_url,
+        api_key=api_key,
+        limits=limits or limits_named(terms.limits),
+        price=price,
+        sub_price=sub_price,
+        sandbox=sandbox or _sandbox_named(terms.sandbox),
+    )
 
 
 def shared(goes_on: GoesOn, *, further: bool) -> list[Record]:
@@ -78,6 +135,19 @@ def model_named(name: str, how: str) -> str:
 def public_name(name: str) -> str:
     """A model's name from a journal, short and on one line."""
     return "".join(letter if letter.isprintable() else "?" for letter in name[:80])
+
+
+def _sandbox_named(name: str) -> Sandbox:
+    """The sandbox that a journal names. Raises :class:`ConfigError` for what is none of them."""
+    if name in ("", "process"):
+        return ProcessSandbox()
+    from abyme.sandbox.command import bubblewrap, docker, podman
+
+    if name == "bubblewrap":
+        return bubblewrap()
+    if name in ("docker", "podman"):
+        return (docker if name == "docker" else podman)()
+    raise ConfigError(f"this run's code ran in {public_name(name)!r}: give sandbox= again")
 
 
 def address_named(url: str, own: Iterable[str], how: str) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from abyme.asking import Recall, aanswer_of, answer_of
+from abyme.asking import Recall, Start, aanswer_of, answer_of, recall_of
 from abyme.config import Limits, runs_folder
 from abyme.context.load import Context
 from abyme.engine import Handle, engine
@@ -14,22 +15,10 @@ from abyme.errors import ConfigError
 from abyme.events import Event
 from abyme.hardening import harden
 from abyme.journal.reader import find_run
-from abyme.journal.tape import Tape
 from abyme.models.base import Model
-from abyme.models.prices import Price, flat_price, known_or
-from abyme.models.registry import OPENAI_URL
-from abyme.progress import Following, Progress
-from abyme.recorded import (
-    HTTP,
-    address_named,
-    is_asked,
-    limits_named,
-    model_named,
-    public_name,
-    same_address,
-    shared,
-    terms_in,
-)
+from abyme.models.prices import as_given
+from abyme.progress import Progress
+from abyme.recorded import HTTP, arguments_of, terms_in
 from abyme.sandbox.base import Sandbox
 from abyme.sandbox.process import ProcessSandbox
 from abyme.session import Session
@@ -91,11 +80,9 @@ class RLM:
         )
         self._base_url = base_url or _asked_at(self._model) or _asked_at(self._sub_model)
         self._limits = limits or Limits()
-        given = {self._sub_model.name: _flat("sub_price", sub_price)}
-        if price is not None:
-            given[self._model.name] = _flat("price", price)
-        self._price_of = known_or(given)
-        self._prices = _named_prices(self._model, price, self._sub_model, sub_price)
+        self._prices, self._price_of = as_given(
+            ("sub_price", self._sub_model, sub_price), ("price", self._model, price)
+        )
         self._redact, self._durable = redact, durable
         self._tools = tool_table(tools)
         self._runs = runs_folder(runs)
@@ -128,31 +115,18 @@ class RLM:
         program can make, and for code that nothing held: give ``sandbox`` again.
         :class:`~abyme.errors.JournalError` where there is no such run.
         """
-        terms = terms_in(find_run(runs_folder(runs), run))
-        same_sub = terms.sub_model == terms.model
-        if base_url is None and is_asked(terms):
-            paired = os.environ.get("OPENAI_BASE_URL", "").strip()
-            base_url = address_named(terms.base_url, (paired,), "base_url=")
-            own = same_address(base_url, OPENAI_URL) or base_url == paired
-            api_key = "" if api_key is None and not own else api_key
-        if price is None and model is None:
-            price = terms.prices.get(terms.model)
-        if sub_price is None and sub_model is None and not same_sub:
-            sub_price = terms.prices.get(terms.sub_model)
-        if sub_model is None and not same_sub:
-            sub_model = model_named(terms.sub_model, "give sub_model=")
-        return cls(
-            model_named(terms.model, "give model=") if model is None else model,
-            sub_model,
+        made = arguments_of(
+            terms_in(find_run(runs_folder(runs), run)),
+            model=model,
+            sub_model=sub_model,
             base_url=base_url,
             api_key=api_key,
-            limits=limits or limits_named(terms.limits),
+            limits=limits,
             price=price,
             sub_price=sub_price,
-            runs=runs,
-            sandbox=sandbox or _sandbox_named(terms.sandbox),
-            **options,
+            sandbox=sandbox,
         )
+        return cls(**made, runs=runs, **options)
 
     def completion(
         self,
@@ -211,13 +185,9 @@ class RLM:
         ``.gitignore`` files do. ``hidden``: read what is hidden too, but never ``.git``.
         """
         spec = self._spec(
-            question,
-            context,
-            exclude=tuple(exclude),
-            ignore_files=ignore_files,
-            hidden=hidden,
+            question, context, exclude=exclude, ignore_files=ignore_files, hidden=hidden,
             stream_text=stream_text,
-        )
+        )  # fmt: skip
         return engine().start(spec, listener)
 
     def resume(
@@ -239,10 +209,10 @@ class RLM:
         Raises as :meth:`completion`, :class:`~abyme.errors.DataChanged` for the documents, and
         :class:`~abyme.errors.ConfigError` where there is nothing to go on with.
         """
-        goes_on = self._goes_on(run, "resume", 0, accept_changed, accept_different)
-        return answer_of(
-            lambda listener: self.start_from(goes_on, "", listener), progress, _recall(goes_on)
+        start, recall = self._going_on(
+            run, "resume", accept_changed=accept_changed, accept_different=accept_different
         )
+        return answer_of(start, progress, recall)
 
     async def aresume(
         self,
@@ -253,10 +223,10 @@ class RLM:
         progress: Callable[[Progress], None] | None = None,
     ) -> Answer:
         """:meth:`resume` for a running event loop."""
-        goes_on = self._goes_on(run, "resume", 0, accept_changed, accept_different)
-        return await aanswer_of(
-            lambda listener: self.start_from(goes_on, "", listener), progress, _recall(goes_on)
+        start, recall = self._going_on(
+            run, "resume", accept_changed=accept_changed, accept_different=accept_different
         )
+        return await aanswer_of(start, progress, recall)
 
     def fork(
         self,
@@ -273,12 +243,11 @@ class RLM:
         It goes on from there with this object's models, and with ``question`` where one is given.
         What it shares costs nothing and is not in its budget. Raises as :meth:`resume`.
         """
-        goes_on = self._goes_on(run, "fork", turn, accept_changed, accept_different)
-        return answer_of(
-            lambda listener: self.start_from(goes_on, question, listener),
-            progress,
-            _recall(goes_on, question),
-        )
+        start, recall = self._going_on(
+            run, "fork", question, turn=turn,
+            accept_changed=accept_changed, accept_different=accept_different,
+        )  # fmt: skip
+        return answer_of(start, progress, recall)
 
     async def afork(
         self,
@@ -291,12 +260,11 @@ class RLM:
         progress: Callable[[Progress], None] | None = None,
     ) -> Answer:
         """:meth:`fork` for a running event loop."""
-        goes_on = self._goes_on(run, "fork", turn, accept_changed, accept_different)
-        return await aanswer_of(
-            lambda listener: self.start_from(goes_on, question, listener),
-            progress,
-            _recall(goes_on, question),
-        )
+        start, recall = self._going_on(
+            run, "fork", question, turn=turn,
+            accept_changed=accept_changed, accept_different=accept_different,
+        )  # fmt: skip
+        return await aanswer_of(start, progress, recall)
 
     def session(
         self, context: Context | None = None, *, run: str = "", accept_different: bool = False
@@ -311,7 +279,8 @@ class RLM:
             raise ConfigError("a session is over data, or over the run of an earlier one: give one")
         goes_on = None
         if run:
-            goes_on = self._goes_on(run, "ask", 0, False, accept_different)
+            folder = find_run(self._runs, run)
+            goes_on = GoesOn(folder=folder, how="ask", accept_different=accept_different)
         return Session(engine().sit(self._spec_of("", context, goes_on=goes_on, stream_text=True)))
 
     def start_from(
@@ -329,22 +298,6 @@ class RLM:
         spec = self._spec_of(question, None, goes_on=goes_on, stream_text=stream_text)
         return engine().start(spec, listener)
 
-    def _goes_on(
-        self,
-        run: str,
-        how: Literal["resume", "ask", "fork"],
-        turn: int,
-        accept_changed: bool,
-        accept_different: bool,
-    ) -> GoesOn:
-        return GoesOn(
-            folder=find_run(self._runs, run),
-            how=how,
-            turn=turn,
-            accept_changed=accept_changed,
-            accept_different=accept_different,
-        )
-
     def preview(
         self,
         question: str,
@@ -358,24 +311,34 @@ class RLM:
         from abyme.preview import preview  # seldom asked for, and tempfile takes its time
 
         spec = self._spec(
-            question,
-            context,
-            exclude=tuple(exclude),
-            ignore_files=ignore_files,
-            hidden=hidden,
+            question, context, exclude=exclude, ignore_files=ignore_files, hidden=hidden
         )
         return preview(spec, engine().shared.estimator)
+
+    def _going_on(
+        self, run: str, how: Literal["resume", "fork"], question: str = "", **wishes: Any
+    ) -> tuple[Start, Recall]:
+        """How it starts, and how far it had come; ``wishes``: of :class:`~abyme.spec.GoesOn`."""
+        goes_on = GoesOn(folder=find_run(self._runs, run), how=how, **wishes)
+        return partial(self.start_from, goes_on, question), recall_of(goes_on, question)
 
     def _spec(self, question: str, context: Context, **options: Any) -> RunSpec:
         if not isinstance(question, str) or not question.strip():
             raise ConfigError("the question is empty")
         return self._spec_of(question, context, **options)
 
-    def _spec_of(self, question: str, context: Context | None, **options: Any) -> RunSpec:
-        options.setdefault("exclude", ())
+    def _spec_of(
+        self,
+        question: str,
+        context: Context | None,
+        *,
+        exclude: Sequence[str] = (),
+        **options: Any,
+    ) -> RunSpec:
         return RunSpec(
             question=question,
             context=context,
+            exclude=tuple(exclude),
             model=self._model,
             sub_model=self._sub_model,
             base_url=self._base_url,
@@ -391,46 +354,6 @@ class RLM:
         )
 
 
-def _recall(goes_on: GoesOn, question: str = "") -> Recall:
-    """How far a run had come before it goes on, for those who follow it."""
-
-    def recall(following: Following) -> None:
-        records = shared(goes_on, further=bool(question))
-        seconds = Tape(records).spent.seconds
-        following.recall((record.event for record in records), seconds)
-
-    return recall
-
-
 def _asked_at(model: Model) -> str:
     """The address of a model that is asked over HTTP, for the journal."""
     return model.endpoint if model.name.startswith(HTTP) else ""
-
-
-def _sandbox_named(name: str) -> Sandbox:
-    """The sandbox that a journal names."""
-    if name in ("", "process"):
-        return ProcessSandbox()
-    from abyme.sandbox.command import bubblewrap, docker, podman
-
-    if name == "bubblewrap":
-        return bubblewrap()
-    if name in ("docker", "podman"):
-        return (docker if name == "docker" else podman)()
-    raise ConfigError(f"this run's code ran in {public_name(name)!r}: give sandbox= again")
-
-
-def _flat(what: str, pair: tuple[float, float] | None) -> Price | None:
-    return None if pair is None else flat_price(what, pair)
-
-
-def _named_prices(
-    model: Model,
-    price: tuple[float, float] | None,
-    sub_model: Model,
-    sub_price: tuple[float, float] | None,
-) -> dict[str, tuple[float, float]]:
-    named = {sub_model.name: sub_price, model.name: price}
-    if price is None:
-        named = {sub_model.name: sub_price}
-    return {name: pair for name, pair in named.items() if pair is not None}

@@ -115,6 +115,22 @@ def known_or(
     return price
 
 
+def as_given(
+    *given: tuple[str, Model, tuple[float, float] | None],
+) -> tuple[dict[str, tuple[float, float]], Callable[[Model], Price | None]]:
+    """The prices that a user names, by model, and :func:`known_or` of them.
+
+    ``given``: what each was given as, of which model, and the pair, if there is one; of two for one
+    model, the later. Raises :class:`~abyme.errors.ConfigError`.
+    """
+    pairs: dict[str, tuple[float, float]] = {}
+    prices: dict[str, Price | None] = {}
+    for what, model, pair in given:
+        if pair is not None:
+            pairs[model.name], prices[model.name] = pair, flat_price(what, pair)
+    return pairs, known_or(prices)
+
+
 @lru_cache(64)
 def _price_in_hour(name: str, endpoint: str, hour: int) -> Price | None:
     """Cached, since each call asks several times; by the hour, since prices change by the day."""
