@@ -24,7 +24,7 @@ from abyme.journal.replay import Outcomes, Record
 from abyme.journal.tape import Cell, Exchange
 from abyme.sandbox.base import Function, NoCheckpoint, Repl, Workers
 from abyme.subcalls.router import Router
-from abyme.types import CellResult, Finish
+from abyme.types import CellResult, FailedCall, Finish
 
 _MOST_DOUBTS = 2
 _REPEATABLE = ("done", "raised", "exited")
@@ -104,7 +104,8 @@ class NodeWorker:
         if repl.pid != self._told_pid:  # one that shares the text took the place of an unused one
             self._tell_of(repl)
         calls = self._router.calls_of(cell.cell)
-        return msgspec.structs.replace(result, calls=calls.made, failed_calls=tuple(calls.failed))
+        failed = tuple(sorted(calls.failed, key=place))
+        return msgspec.structs.replace(result, calls=calls.made, failed_calls=failed)
 
     async def _bind(self, repl: Repl, earlier: Sequence[Exchange]) -> None:
         """Give it the exchanges; without their messages where these are too long to be sent."""
@@ -172,6 +173,11 @@ class NodeWorker:
     def _tell_of(self, repl: Repl) -> None:
         self._told_pid = repl.pid
         self._emit(WorkerStarted(self._node, repl.pid, self._place.sandbox, repl.layers))
+
+
+def place(failed: FailedCall) -> tuple[int, str]:
+    """Failures come in any order, and are told in that of the batch."""
+    return (-1 if failed.index is None else failed.index, failed.error)
 
 
 def is_gone(cell: Cell) -> bool:

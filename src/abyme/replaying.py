@@ -38,7 +38,7 @@ from abyme.ledger import Account
 from abyme.models.caller import Caller
 from abyme.models.scheduler import Scheduler
 from abyme.models.scripted import Scripted
-from abyme.node_worker import NodeWorker, Place, is_repeatable
+from abyme.node_worker import NodeWorker, Place, is_repeatable, place
 from abyme.sandbox.base import Function, Workers
 from abyme.spec import ReplaySpec
 from abyme.subcalls.router import Router
@@ -239,6 +239,8 @@ class _Replaying:
         self._done[cell.cell] = cell
         for name in _COMPARED:
             before, again = getattr(event.result, name), getattr(now, name)
+            if name == "failed_calls":  # once told in the order in which they failed
+                before, again = sorted(before, key=place), sorted(again, key=place)
             if before != again:
                 raise _Differs(Difference(event.turn, event.cell, name, before, again))
         if now.finish is not None:

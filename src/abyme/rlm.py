@@ -319,6 +319,9 @@ class RLM:
         self, run: str, how: Literal["resume", "fork"], question: str = "", **wishes: Any
     ) -> tuple[Start, Recall]:
         """How it starts, and how far it had come; ``wishes``: of :class:`~abyme.spec.GoesOn`."""
+        turn = wishes.get("turn", 0)
+        if isinstance(turn, bool) or not isinstance(turn, int):
+            raise ConfigError(f"a turn is a number, and 0 is before the first; not {turn!r}")
         goes_on = GoesOn(folder=find_run(self._runs, run), how=how, **wishes)
         return partial(self.start_from, goes_on, question), recall_of(goes_on, question)
 

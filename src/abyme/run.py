@@ -98,6 +98,7 @@ class Run:
         self._listener = listener
         self._several = several
         self._held = contextlib.AsyncExitStack()
+        self._working = contextlib.AsyncExitStack()
         self._opened: _Opened | None = None
         self._ready: _Ready | None = None
         self._interrupted = False
@@ -106,6 +107,8 @@ class Run:
         self._node: Node | None = None
         self._earlier: list[Exchange] = []
         self._last: Answer | None = None
+        self._before: Answer | None = None
+        """What the run had come to when it was resumed."""
         self._start_clock: Callable[[], None] = _nothing
 
     @property
@@ -152,6 +155,7 @@ class Run:
         if data is not None:
             events += (loaded_event(at, data.documents[at], journal.folder) for at in changed)
         account = Account(spec.limits)
+        self._before = tape.ended
         self._opened = _Opened(journal, tape, teller, account, data)
         for event in events:
             self._emit(event)
@@ -201,6 +205,7 @@ class Run:
             terms=terms_of(self._spec),
         )
         self._emit(asked)
+        self._before = None
         here.account.start_question()
         cells = 0 if self._ready is None else self._ready.repl.cells
         self._conversation = Conversation(question, asked.number, turns, cells)
@@ -212,6 +217,7 @@ class Run:
     async def close(self) -> None:
         """Let go of everything. The journal follows to the disk by itself."""
         try:
+            await self._working.aclose()  # its last checkpoint is told before the lock is let go
             if self._opened is not None:
                 self._opened.journal.leave()
                 if self._spec.redact:  # what is not in the journal is not beside it either
@@ -248,7 +254,7 @@ class Run:
             price_of=spec.price_of,
         )
         repl = self._repl_over(data, workers, caller)
-        await self._held.enter_async_context(repl)
+        await self._working.enter_async_context(repl)
         examination = Examination(data, self._emit, here.tape.hashes, here.tape.measured)
         self._ready = _Ready(data, examination, caller, repl)
 
@@ -304,6 +310,7 @@ class Run:
                 raise
         except Exception as error:
             outcome = self._broken(error)
+        outcome = self._with_former(outcome)
         ready = self._ready
         assert ready is not None
         quotes = await ready.examination.prove(outcome.finish.quotes, self._out_of_time)
@@ -379,7 +386,16 @@ class Run:
         return "partial" if self._node is not None and self._node.replied else "failed"
 
     def _draft(self) -> Finish:
-        return Finish("", "", "draft") if self._node is None else self._node.draft
+        draft = Finish("", "", "draft") if self._node is None else self._node.draft
+        return self._with_former(Outcome("failed", draft)).finish
+
+    def _with_former(self, outcome: Outcome) -> Outcome:
+        """The answer that the run had before it was resumed, where nothing better came since."""
+        before = self._before
+        if before is None or outcome.status == "complete" or outcome.finish.text:
+            return outcome
+        finish = Finish(before.value, before.text, "draft", before.quotes)
+        return Outcome(before.status, finish, outcome.reason)
 
     def _end(self, outcome: Outcome, quotes: tuple[Quote, ...]) -> Answer:
         here = self._here

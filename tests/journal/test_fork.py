@@ -89,6 +89,9 @@ def test_turns_that_are_not_there(runs: Path) -> None:
         rlm.fork(answer.run, 4)
     with pytest.raises(ConfigError, match="no turn -1"):
         rlm.fork(answer.run, -1)
+    for turn in (True, "1", 1.0):
+        with pytest.raises(ConfigError, match="a turn is a number"):
+            rlm.fork(answer.run, turn)  # type: ignore[arg-type]
     assert sorted(path.name for path in runs.iterdir()) == before
 
 

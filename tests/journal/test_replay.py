@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from abyme import DataChanged, JournalError, Limits, replay
+from abyme import RLM, DataChanged, JournalError, Limits, replay
+from abyme.events import CallEnded
 from abyme.sandbox.process import ProcessSandbox
-from support.runs import ask, cell, scripted_rlm
+from support.runs import ask, cell, events_of, of_kind, scripted_rlm
+from support.stub import Status, Stub, StubRequest
 
 KILL = "import os; os._exit(1)"
 
@@ -110,6 +112,24 @@ def test_a_run_without_its_texts_is_refused(runs: Path) -> None:
     answer = ask(runs, [cell("FINAL(1)")], redact=True)
     with pytest.raises(JournalError, match="--redact"):
         replay(answer.run, runs=runs)
+
+
+def test_failures_in_any_order_are_the_same(runs: Path) -> None:
+    """The last of the batch fails first."""
+
+    def script(request: StubRequest) -> Any:
+        if request.messages[0]["role"] == "system":
+            turn = sum(message["role"] == "assistant" for message in request.messages)
+            batch = cell("r = llm_query_batched(list('12345'))\nprint(len(r))")
+            return cell("FINAL(1)") if turn else batch
+        return Status(400, latency=0.03 * (5 - int(request.prompt)))
+
+    with Stub(script) as stub:
+        answer = RLM("m", base_url=stub.url, api_key="k", runs=runs).completion("q", "some text")
+    failed = of_kind(events_of(runs, answer), CallEnded)
+    assert [event.key for event in failed][1:] != sorted(event.key for event in failed)[1:]
+    done = replay(answer.run, runs=runs)
+    assert done.identical, done.difference
 
 
 def test_a_session_is_replayed_whole(runs: Path) -> None:

@@ -163,6 +163,8 @@ def test_kill_at_every_event_and_resume(tmp_path: Path, monkeypatch: pytest.Monk
         events = events_in(folder)
         now, asked_for = replies(events), {e.key: e.prompt for e in of_kind(events, CallStarted)}
         assert {key: now[key] for key in known} == known, number
+        started = [event.key for event in of_kind(events[len(before) :], CallStarted)]
+        assert not set(started) & set(known), number
         r, s, n, seen, _ = answer.value
         of_prompts = {asked_for[key]: text for key, text in now.items() if asked_for[key]}
         assert r == [of_prompts[f"item {i}"] for i in range(4)], number
@@ -340,6 +342,7 @@ def test_cells_that_do_otherwise_stop_it_unless_that_is_accepted(runs: Path) -> 
     again = goes_on.resume(answer.run)
     assert again.status == "partial" and "cell 1 did not do the same" in again.reason
     assert again.usage == answer.usage, "no model was asked"
+    assert again.text == answer.text == "so far", "what it had come to is not lost"
     last = goes_on.resume(answer.run, accept_different=True)
     assert last.status == "complete" and len(last.value) == 8
 

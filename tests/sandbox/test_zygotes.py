@@ -450,3 +450,28 @@ def test_a_worker_that_nobody_asked_for_ends_with_its_run(tmp_path: Path) -> Non
         await zygotes.close()
 
     in_one_loop(work)
+
+
+def has_ended(pid: int) -> None:
+    """Kill a child and wait until it is dead, without burying it."""
+    os.kill(pid, signal.SIGKILL)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_a_zygote_found_dead_by_the_order_to_fork_leaks_nothing() -> None:
+    """That the socket is closed is noticed while the order is sent, before any reply."""
+
+    async def work() -> None:
+        async with zygotes.in_use():
+            zygote = await zygotes.zygote()
+            has_ended(zygote._child.pid)
+            before = open_files()
+            with pytest.raises(SandboxError, match="is gone"):
+                await zygote.fork()
+            assert open_files() <= before
+
+    in_one_loop(work)

@@ -12,13 +12,14 @@ from typing import Any, Literal
 import msgspec
 
 from abyme.errors import JournalError
-from abyme.events import RunForked, RunStarted
+from abyme.events import RunEnded, RunForked, RunStarted
 from abyme.journal.blobs import content_hash
 from abyme.journal.evidence import Evidence, file_hash
 from abyme.journal.files import open_regular
 from abyme.journal.format import (
     BLOB,
     BLOBS,
+    DATA,
     CHECKPOINTS,
     COMPRESSED,
     FIRST_PREV,
@@ -87,6 +88,7 @@ class _Check:
         self._notes: dict[str, None] = {}
         self._evidence = Evidence(folder, self._problem, self._note)
         self._started: RunStarted | None = None
+        self._ended = True
         self._run = folder.name
         self._texts: set[str] = set()
         self._decoder = Decoder(folder)
@@ -100,9 +102,19 @@ class _Check:
         if not self._hashes:
             self._problem(f"{JOURNAL} has no whole line")
         self._files()
+        if not self._ended:
+            self._note(
+                "it ends without an answer: it was killed, still goes, or its end was taken away; "
+                "only --head can tell"
+            )
         redacted = self._started is not None and self._started.redacted
         if redacted:
             self._note("it was kept without texts: its data and quotes cannot be checked")
+            if (self._folder / DATA).exists():
+                self._note(
+                    "it was killed before its copies of the data were removed: `abyme runs gc` "
+                    "removes it, or delete its folder data"
+                )
         else:
             self._evidence.check(data=data)
         compared, compared_line = self._compare(head)
@@ -190,6 +202,7 @@ class _Check:
         if isinstance(event, RunStarted | RunForked):
             self._run = event.run
         self._evidence.add(event)
+        self._ended = isinstance(event, RunEnded)
 
     def _files(self) -> None:
         """Texts that no line names, second copies of texts, and checkpoints: named by content."""

@@ -269,7 +269,8 @@ class Zygote:
     def _lost(self, number: int) -> None:
         """A process whose zygote is gone goes with it, by itself."""
         reason = f"the process that starts them is gone. {self._child.raw.text().strip()}"
-        self._forked.pop(number).has_ended(_GONE, reason)
+        if (child := self._forked.pop(number, None)) is not None:
+            child.has_ended(_GONE, reason)
 
 
 class Spare:
