@@ -267,3 +267,17 @@ def test_a_model_that_no_journal_may_name(tmp_path: Path, data: Path, runs: Path
     assert done.returncode == 2 and "which only you can name: give --model" in done.stderr
     done = abyme("resume", "--max-turns", "2", "--model", model, "-q", runs=runs)
     assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")
+
+
+def test_the_reader_is_asked_on(tmp_path: Path, runs: Path) -> None:
+    """Its questions are found behind what was asked before; nothing piped in is passed over."""
+    log = tmp_path / "log.txt"
+    log.write_text("an apple\na banana\nno fruit\n" * 40 + "the word is kettle\n")
+    first = abyme("ask", "How many lines contain apple?", log, "--model", "reader", runs=runs)
+    assert "40" in first.stdout, first.stderr
+    run = run_of(first)
+    again = abyme("ask", "--continue", run, "How many lines contain banana?", runs=runs)
+    assert again.returncode == 0 and "40" in again.stdout and "banana" in again.stdout, again.stdout
+    with log.open() as piped:
+        done = abyme("ask", "--continue", run, "How many?", runs=runs, stdin=piped)
+    assert done.returncode == 2 and "piped in is not for it" in done.stderr

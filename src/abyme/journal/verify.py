@@ -19,9 +19,9 @@ from abyme.journal.files import open_regular
 from abyme.journal.format import (
     BLOB,
     BLOBS,
-    DATA,
     CHECKPOINTS,
     COMPRESSED,
+    DATA,
     FIRST_PREV,
     JOURNAL,
     blob_references,

@@ -75,7 +75,7 @@ def drive(messages: Sequence[Message]) -> str:
         seen = [found[2] for message in told if (found := _OUTPUT.search(message))]
         last = seen[-1] if seen else "nothing: it ended before anything was read."
         return f"The run ended before there was an answer. Seen last:\n{last}"
-    found = _QUESTION.match(opening)
+    found = _QUESTION.search(opening)
     question = " ".join((found[1] if found else opening).split())
     if len(question) > 2_000:
         question = f"{question[:1_000]} … {question[-1_000:]}"

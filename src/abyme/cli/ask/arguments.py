@@ -7,9 +7,12 @@ exists is named.
 
 from __future__ import annotations
 
+import array
+import fcntl
 import os
 import re
 import stat
+import termios
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -84,6 +87,22 @@ def _piped(stdin: IO[str] | None) -> Any:
     if not (stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode)):
         raise ConfigError(f"no data: {advice}")
     return _bytes_of(stdin)
+
+
+def has_input(stdin: IO[str] | None) -> bool:
+    """Whether text waits in standard input. Whoever pipes it in may be slow: then it is not seen."""
+    waiting = array.array("i", [0])
+    try:
+        if stdin is None:
+            return False
+        found = os.fstat(stdin.fileno())
+        if stat.S_ISREG(found.st_mode):
+            return found.st_size > 0
+        if stat.S_ISFIFO(found.st_mode):
+            fcntl.ioctl(stdin.fileno(), termios.FIONREAD, waiting)
+    except (OSError, ValueError):
+        return False
+    return waiting[0] > 0
 
 
 def _question(others: Sequence[str], words: Sequence[str]) -> str:

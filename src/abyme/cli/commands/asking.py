@@ -216,11 +216,16 @@ def _go_on(
 ) -> NoReturn:
     """Go on with a run and leave; ``further``: arguments that hold the question."""
     from abyme.cli import ask
+    from abyme.cli.ask.arguments import has_input
     from abyme.cli.ask.going_on import Wish, further_question, order_to_go_on
     from abyme.hardening import harden
 
     harden()
     if further is not None:
+        if has_input(sys.stdin):
+            raise click.UsageError(
+                "--continue asks on about the data that the run has: what is piped in is not for it"
+            )
         question = further_question(further["arguments"], further["question"])
     elif question is not None and not question.strip():
         raise click.UsageError("--question is empty")
