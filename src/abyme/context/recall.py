@@ -78,6 +78,8 @@ def recall(
 
 
 def _document(event: DocumentLoaded, folder: Path) -> Document:
+    if "\0" in event.path:
+        raise DataError(f"the journal names no file: {shown(event.path)}")
     path, copies = Path(event.path), folder / DATA
     if not event.owned and path.parent.name == DATA and (copies / path.name).exists():
         path = copies / path.name  # as format 1 named what was handed over
