@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from abyme.errors import ConfigError
 from abyme.journal.writer import on_their_way
 from abyme.models.base import Model
 from abyme.models.estimator import TokenEstimator
@@ -53,6 +54,10 @@ class Handle:
         if self._interrupted:
             run.interrupt()
 
+    def leave(self) -> None:
+        """In the engine's thread: its answer is there. What the run does next is none of its."""
+        self._run = None
+
     def interrupt(self) -> None:
         """End the run now with the best draft there is. From any thread, any number of times."""
         self._interrupted = True
@@ -71,6 +76,7 @@ class Sitting:
         self._spec = spec
         self._run: Run | None = None
         self._turn = asyncio.Lock()
+        self._closed = False
 
     @property
     def run(self) -> str:
@@ -87,24 +93,34 @@ class Sitting:
 
     async def _ask(self, handle: Handle, question: str, listener: Listener | None) -> Answer:
         async with self._turn:
+            if self._closed:  # while it waited
+                raise ConfigError("the session is closed: RLM.session(run=...) goes on with it")
             zygotes.keep_warm()
-            if self._run is not None:
-                handle.follow(self._run)
-                return await self._run.ask_further(question, listener)
-            spec = msgspec.structs.replace(self._spec, question=question)
-            run = Run(spec, self._engine.shared, listener, several=True)
-            handle.follow(run)
             try:
-                await run.open()
-                answer = await run.ask()
-            except BaseException:
-                await run.close()
-                raise
-            self._run = run
-            return answer
+                return await self._answer(handle, question, listener)
+            finally:
+                handle.leave()
+
+    async def _answer(self, handle: Handle, question: str, listener: Listener | None) -> Answer:
+        if self._run is not None:
+            self._run.start_over()
+            handle.follow(self._run)
+            return await self._run.ask_further(question, listener)
+        spec = msgspec.structs.replace(self._spec, question=question)
+        run = Run(spec, self._engine.shared, listener, several=True)
+        handle.follow(run)
+        try:
+            await run.open()
+            answer = await run.ask()
+        except BaseException:
+            await run.close()
+            raise
+        self._run = run
+        return answer
 
     async def _close(self) -> None:
         async with self._turn:
+            self._closed = True
             if self._run is not None:
                 await self._run.close()
 

@@ -176,6 +176,7 @@ class NodeRepl:
         restored = await self._restore()
         if restored.differing and not self._accept_different:
             raise Differs(restored.differing)
+        self._router.caught_up()
         if restored.lost or restored.differing:
             self._untold = restored
 

@@ -122,6 +122,10 @@ class Run:
         if self._work is not None:
             self._work.cancel()
 
+    def start_over(self) -> None:
+        """A further question comes: what ended the one before does not end it."""
+        self._interrupted, self._work = False, None
+
     async def conduct(self) -> Answer:
         """Open it, ask its question, close it. Raises what :meth:`open` and :meth:`ask` raise."""
         try:
@@ -188,12 +192,12 @@ class Run:
     async def ask_further(self, question: str, listener: Listener | None) -> Answer:
         """Deal with a further question: the same data and REPL, the same budget.
 
-        ``listener`` takes the place of the one before. One question at a time.
+        ``listener`` takes the place of the one before. One question at a time, each after
+        :meth:`start_over`.
         """
         here, node = self._here, self._node
         self._start_clock()
         here.teller.listener = self._listener = listener
-        self._interrupted, self._work = False, None
         before = self._conversation
         messages = () if node is None else tuple(node.history)
         self._earlier.append(Exchange(before.question, self._last, messages))

@@ -248,6 +248,20 @@ def test_limits_of_a_run_from_elsewhere_are_not_above_ones_own(
     done = abyme("resume", run, "--max-turns", "9", "--runs", str(theirs.parent), runs=runs)
     assert "the journal's max_calls is above your own, which binds" in done.stderr
     assert "1,000 calls" in done.stderr
+    assert f"its journal has it read {data}\n" in done.stderr
+
+
+def test_a_price_of_a_run_from_elsewhere_does_not_count(
+    tmp_path: Path, stub: Stub, data: Path, runs: Path
+) -> None:
+    run = run_of(ask(stub, data, runs, "--max-turns", "1", "--price", "0,0"))
+    again = abyme("fork", run, "--turn", "0", "--max-turns", "1", runs=runs)
+    assert "may spend: $5" in again.stderr
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (runs / run).rename(theirs / run)
+    done = abyme("resume", run, "--runs", str(theirs), "--max-turns", "9", runs=runs)
+    assert "no limit of cost (the price of openai:m is not known" in done.stderr
 
 
 def test_unconfined_code_has_to_be_asked_for_again(stub: Stub, data: Path, runs: Path) -> None:

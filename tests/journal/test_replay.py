@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 
 from abyme import RLM, DataChanged, JournalError, Limits, replay
-from abyme.events import CallEnded
+from abyme.events import CallEnded, CellEnded
+from abyme.journal.writer import Journal
 from abyme.sandbox.process import ProcessSandbox
+from abyme.types import CellResult
+from support.journals import started, write
 from support.runs import ask, cell, events_of, of_kind, scripted_rlm
 from support.stub import Status, Stub, StubRequest
 
@@ -149,3 +152,10 @@ def test_a_session_is_replayed_whole(runs: Path) -> None:
 def test_another_sandbox_can_be_asked_for(runs: Path) -> None:
     answer = ask(runs, [cell("FINAL(1)")])
     assert replay(answer.run, runs=runs, sandbox=ProcessSandbox(unsafe_local=True)).identical
+
+
+def test_a_cell_that_ends_without_having_begun(runs: Path) -> None:
+    ended = CellEnded("0", 1, 7, CellResult(ended="done"))
+    folder = write(lambda: Journal(runs, "r"), started(), ended)
+    with pytest.raises(JournalError, match="end of cell 7, not its beginning"):
+        replay(str(folder))

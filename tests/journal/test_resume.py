@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from abyme import (
     DataError,
     JournalError,
     Limits,
+    ModelError,
     replay,
 )
 from abyme.events import (
@@ -434,3 +437,64 @@ def _after(
         seen.append(event)
         if len(seen) == count:
             do()
+
+
+def test_threads_that_cells_left_behind_go_on_while_the_model_thinks(runs: Path) -> None:
+    left = cell(
+        "import threading\nmay, said = threading.Event(), []\n"
+        "def work():\n    while len(said) < 3:\n        may.wait(0.02)\n"
+        "        said.append(llm_query(f'item {len(said)}'))\n"
+        "thread = threading.Thread(target=work)\nprint('made')"
+    )
+    over = threading.Event()
+
+    def root(request: Any) -> str:
+        turn = sum(message.role == "assistant" for message in request.messages)
+        if turn == 0:
+            return left
+        if turn == 1:
+            return cell("thread.start()")
+        if not over.is_set():
+            raise ModelError("dead")
+        asked.wait(30)
+        return cell("thread.join()\nFINAL(said)")
+
+    asked = threading.Event()
+    answered: list[str] = []
+
+    def sub(request: Any) -> str:
+        answered.append(request.messages[0].text)
+        if len(set(answered)) == 3:
+            asked.set()
+        return f"to {answered[-1]}"
+
+    first = scripted_rlm(runs, root, sub).completion("q", "some text")
+    assert first.reason == "dead"
+    over.set()
+    answer = scripted_rlm(runs, root, sub).resume(first.run)
+    assert answer.value == ["to item 0", "to item 1", "to item 2"]
+
+
+def test_a_file_under_a_name_that_is_not_its_own_is_named_by_its_path(
+    runs: Path, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("some text")
+    replies = [cell("n = 1"), ModelError("dead")]
+    first = scripted_rlm(runs, replies).completion("q", {"notes.txt": secret})
+    secret.write_text("other text")
+    with pytest.raises(DataChanged, match=rf"notes.txt \({re.escape(str(secret))}\);"):
+        scripted_rlm(runs, replies).resume(first.run)
+
+
+def test_a_copy_of_its_own_is_no_link(runs: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("some text")
+    first = scripted_rlm(runs, [cell("n = 1"), ModelError("dead")]).completion("q", "some text")
+    (copy,) = (runs / first.run / "data").iterdir()
+    copy.unlink()
+    copy.symlink_to(secret)
+    with pytest.raises(DataError, match="no copy of the run's own"):
+        scripted_rlm(runs, [cell("n = 1"), cell("FINAL(n)")]).resume(first.run)
+    with pytest.raises(DataError, match="no copy of the run's own"):
+        replay(first.run, runs=runs)

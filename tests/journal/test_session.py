@@ -62,6 +62,41 @@ def test_variables_and_exchanges_are_there(runs: Path) -> None:
     assert replay(session.run, runs=runs).identical and verify(runs / session.run).whole
 
 
+def test_what_ends_one_question_ends_no_other(runs: Path) -> None:
+    asked: list[str] = []
+    go_on = threading.Event()
+
+    def root(request: Any) -> str:
+        asked.append(request.messages[1].text.partition("Question:\n")[2].split("\n")[0])
+        if asked[-1] == "slow":
+            go_on.wait(30)
+        return cell(f"FINAL({asked[-1]!r})")
+
+    with scripted_rlm(runs, root).session("some text") as session:
+        over = session.stream("first")
+        assert over.answer.value == "first"
+        slow, waiting = session.stream("slow"), session.stream("queued")
+        closing = threading.Thread(target=waiting.close)  # while it waits for its turn
+        closing.start()
+        over.close()
+        session._sitting._engine.submit(asyncio.sleep(0)).result(30)  # both were heard
+        go_on.set()
+        closing.join(30)
+        assert (slow.answer.status, slow.answer.value) == ("complete", "slow")
+        assert waiting.answer.reason == "interrupted" and asked == ["first", "slow"]
+        assert session.ask("last").value == "last"
+
+
+def test_a_question_that_waited_while_the_session_was_closed(runs: Path) -> None:
+    session = scripted_rlm(runs, script(first="FINAL(1)")).session("some text")
+    session.ask("first")
+    closing = session._sitting.close()
+    late = session._sitting.ask("second")
+    closing.result(30)
+    with pytest.raises(ConfigError, match="is closed"):
+        late.future.result(30)
+
+
 def test_it_is_gone_on_with_later(runs: Path) -> None:
     rlm = scripted_rlm(
         runs,

@@ -295,6 +295,17 @@ def test_the_command(folder: Path, command: Command) -> None:
     assert set(body) == set(Verification.__struct_fields__)
 
 
+def test_nothing_that_a_folder_says_acts_on_a_terminal(
+    runs: Path, tmp_path: Path, command: Command
+) -> None:
+    document = tmp_path / "a\x1b[2J\nfile"
+    document.write_text("a\n")
+    ask(runs, [cell("FINAL(1)")], context=document)
+    document.unlink()
+    code, out = command()
+    assert code == 0 and "a\\x1b[2J file is not there" in out and "\x1b" not in out
+
+
 def test_the_commands_usage(folder: Path, command: Command) -> None:
     from abyme.errors import ConfigError
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from abyme.cli.text import plural
+from abyme.cli.text import plural, printable
 from abyme.errors import ConfigError
 from abyme.journal.format import is_line_hash
 from abyme.journal.verify import Verification, verify
@@ -32,7 +32,7 @@ def run(
         write(json.dumps(body, ensure_ascii=False))
     else:
         for line in _lines(found):
-            write(line)
+            write(printable(line).replace("\n", " "))
     return 0 if found.whole else DIFFERENT
 
 

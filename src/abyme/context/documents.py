@@ -93,7 +93,7 @@ class Document(msgspec.Struct, frozen=True):
         Raises :class:`DataChanged` where the file is gone or is not what it was.
         """
         try:
-            descriptor = os.open(self.path, _FLAGS)
+            descriptor = os.open(self.path, _FLAGS | (os.O_NOFOLLOW if self.owned else 0))
         except OSError as error:
             raise self._unreadable(error) from error
         found = os.fstat(descriptor)
@@ -105,7 +105,7 @@ class Document(msgspec.Struct, frozen=True):
     def check(self) -> None:
         """Raise :class:`DataChanged` where the file is no longer what it was."""
         try:
-            found = os.stat(self.path)
+            found = os.stat(self.path, follow_symlinks=not self.owned)
         except OSError as error:
             raise self._unreadable(error) from error
         if not self._same(found):

@@ -164,7 +164,8 @@ class _Loader:
 def look_again(document: Document) -> Document:
     """A document as it is now. Raises :class:`DataChanged` where it is gone or no text."""
     try:
-        found, encoding, measures = _look(document.path, document.name, _OPEN)
+        flags = _OPEN | os.O_NOFOLLOW if document.owned else _OPEN
+        found, encoding, measures = _look(document.path, document.name, flags)
     except _Unfit as unfit:
         raise DataChanged(f"{shown(document.name)} is not what it was: {unfit.error}") from unfit
     return _document(document.name, document.path, found, encoding, measures, owned=document.owned)

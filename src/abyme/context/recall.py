@@ -78,12 +78,14 @@ def recall(
 
 
 def _document(event: DocumentLoaded, folder: Path) -> Document:
+    if "\0" in event.path:
+        raise DataError(f"the journal names no file: {shown(event.path)}")
     path, copies = Path(event.path), folder / DATA
     if not event.owned and path.parent.name == DATA and (copies / path.name).exists():
         path = copies / path.name  # as format 1 named what was handed over
     elif event.owned:
         path = folder / path
-        if path.parent != copies:
+        if path.parent != copies or copies.is_symlink() or path.is_symlink():
             raise DataError(f"the journal names no copy of the run's own: {shown(event.path)}")
     return Document(
         name=event.name,
@@ -106,7 +108,15 @@ def _is_same(now: Document, digest: str | None, before: Document) -> bool:
     return sha256(now, lambda: False) == digest
 
 
+def _named(document: Document) -> str:
+    """Its name, and where it lies where that does not tell: a stranger may have named it."""
+    name = shown(document.name, 80)
+    if document.owned or document.path.endswith(f"/{document.name}"):
+        return name
+    return f"{name} ({shown(document.path)})"
+
+
 def _listed(documents: Sequence[Document]) -> str:
-    names = ", ".join(shown(document.name, 80) for document in documents[:_NAMED])
+    names = ", ".join(map(_named, documents[:_NAMED]))
     more = len(documents) - _NAMED
     return f"{names} and {more:,} more" if more > 0 else names

@@ -192,9 +192,11 @@ def content_hash(path: Path) -> str:
 
 def _content(path: Path, most: int) -> bytes | None:
     """What a file holds, unpacked; None where it is damaged or more than ``most`` bytes."""
+    most = min(most, MOST)  # a line may claim any length
     with open_regular(path) as file:
-        raw = file.read(most + 1)
-    if len(raw) > most:
+        size = os.fstat(file.fileno()).st_size
+        raw = b"" if size > most else file.read(most + 1)
+    if size > most or len(raw) > most:
         return None
     return _unpacked(raw, most) if path.suffix == COMPRESSED else raw
 

@@ -47,14 +47,15 @@ def mend(descriptor: int, path: Path) -> Tail:
     """
     size = os.fstat(descriptor).st_size
     lines, rest = _last_lines(descriptor, size)
-    unfinished = _parse(rest) if rest else None
-    if unfinished is not None:
-        os.write(descriptor, b"\n")  # the file is open to append
+    unfinished = bool(rest) and _parse(rest) is not None
+    if unfinished:
         lines, rest = [*lines, rest], b""
     torn = len(rest)
     if lines and _parse(lines[-1]) is None:
         torn += len(lines.pop()) + 1
     tail = _tail(lines, path)
+    if unfinished:
+        os.write(descriptor, b"\n")  # the file is open to append
     if torn:
         os.ftruncate(descriptor, size - torn)
     return msgspec.structs.replace(tail, torn_bytes=torn)

@@ -322,6 +322,8 @@ class Tape:
 
     def _cell_ended(self, event: CellEnded) -> None:
         result = event.result
+        if event.cell not in self.cells:
+            raise JournalError(f"the journal has the end of cell {event.cell}, not its beginning")
         self._put(replace(self.cells[event.cell], result=result))
         self.peak_bytes = max(self.peak_bytes, result.peak_bytes)
         self.cpu_seconds += result.cpu_seconds

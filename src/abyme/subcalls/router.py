@@ -121,6 +121,14 @@ class Router:
         self._cells[cell] = CellCalls()
         self._over = False
 
+    def caught_up(self) -> None:
+        """Cells have been re-run for what they made. Threads that they left behind may go on.
+
+        What these ask is answered from the record where that has it, and else is asked.
+        """
+        if self._record is not None:
+            self._record = Record(self._record.outcomes, whole=False)
+
     async def end_calls(self) -> None:
         """The question has been dealt with: threads that cells left behind ask no more."""
         self._over = True

@@ -21,6 +21,7 @@ from abyme.cli.model_choice import Choice, default_model
 from abyme.cli.sandboxes import chosen_sandbox
 from abyme.cli.text import limit_met, raised
 from abyme.config import Limits, runs_folder
+from abyme.context.documents import shown as on_one_line
 from abyme.errors import ConfigError, JournalError
 from abyme.events import Terms
 from abyme.journal.files import is_locked
@@ -45,6 +46,8 @@ from abyme.settings_values import LIMITS, SANDBOXES
 from abyme.spec import GoesOn
 
 _JOURNAL = "the run's journal"
+_NAMED = 5
+"""Files that are named."""
 _RANK = 2
 """Weaker than flags and the environment; see :attr:`abyme.settings.Loaded.ranks`."""
 _ITS_OWN = ("model", "sub_model", "price", "sub_price", "exclude", "redact", *LIMITS)
@@ -90,6 +93,8 @@ def order_to_go_on(wish: Wish, shown: Shown, environ: Mapping[str, str]) -> Orde
     own_folder = runs_folder(configured_runs(environ) or None)
     is_own = _is_in(goes_on.folder, own_folder)
     settings, notes = _settings(loaded, tape.terms, wish, environ, is_own=is_own)
+    if not is_own:
+        notes += _files_note(tape)
     if wish.how == "resume":
         _check_limits(tape, settings.settings.limits)
     choice = default_model(settings, environ)
@@ -162,7 +167,7 @@ def _settings(
     """The settings by the journal and the command line, and what is to be said of them."""
     given = {name for name, value in wish.flags.items() if value}
     values: dict[str, Any] = {"exclude": None, "redact": False}  # of redacted runs none goes on
-    values |= _models(terms, given)
+    values |= _models(terms, given, is_own=is_own)
     if "base_url" not in given and is_asked(terms):
         own = (loaded.settings.base_url, loaded.own_base_url, environ.get("OPENAI_BASE_URL", ""))
         values["base_url"] = address_named(terms.base_url, map(str.strip, own), "--base-url")
@@ -185,15 +190,19 @@ def _settings(
     return merged, _lowered_note(recorded, limits, given)
 
 
-def _models(terms: Terms, given: set[str]) -> dict[str, Any]:
-    """The models and their prices, as far as the command line names no others."""
+def _models(terms: Terms, given: set[str], *, is_own: bool) -> dict[str, Any]:
+    """The models and their prices, as far as the command line names no others.
+
+    A stranger's price could be zero, and no limit of cost would bind.
+    """
     values: dict[str, Any] = {}
+    prices = terms.prices if is_own else {}
     if "model" not in given:
         values["model"] = model_named(terms.model, "give --model")
-        values["price"] = terms.prices.get(terms.model)
+        values["price"] = prices.get(terms.model)
     if "sub_model" not in given and terms.sub_model != terms.model:
         values["sub_model"] = model_named(terms.sub_model, "give --sub-model")
-        values["sub_price"] = terms.prices.get(terms.sub_model)
+        values["sub_price"] = prices.get(terms.sub_model)
     return values
 
 
@@ -207,6 +216,18 @@ def _sandbox(name: str, unsafe_local: bool) -> str:
     if name not in SANDBOXES:
         raise ConfigError(f"this run's code ran in {public_name(name)}: give --sandbox")
     return name
+
+
+def _files_note(tape: Tape) -> list[str]:
+    """What is read because a journal names it that may be a stranger's."""
+    paths = [event.path for _, event in sorted(tape.documents.items()) if not event.owned]
+    if not paths:
+        return []
+    more = f" and {len(paths) - _NAMED:,} more" if len(paths) > _NAMED else ""
+    return [
+        f"this run is not in your folder of runs; its journal has it read "
+        f"{', '.join(on_one_line(path) for path in paths[:_NAMED])}{more}"
+    ]
 
 
 def _lowered_note(recorded: Limits, limits: Limits, given: set[str]) -> list[str]:
