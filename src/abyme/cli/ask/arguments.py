@@ -90,7 +90,7 @@ def _piped(stdin: IO[str] | None) -> Any:
 
 
 def has_input(stdin: IO[str] | None) -> bool:
-    """Whether text waits in standard input. Whoever pipes it in may be slow: then it is not seen."""
+    """Whether text waits in standard input; not seen where whoever pipes it in is slow."""
     waiting = array.array("i", [0])
     try:
         if stdin is None:
