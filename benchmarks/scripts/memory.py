@@ -47,7 +47,10 @@ def listen(event: Event) -> None:
 
 def children_of(thread: int) -> Iterator[int]:
     """What a thread of this process started, and what that did."""
-    listed = Path(f"/proc/self/task/{thread}/children").read_text(encoding="ascii")
+    try:
+        listed = Path(f"/proc/self/task/{thread}/children").read_text(encoding="ascii")
+    except FileNotFoundError:  # a thread that brought something to the disk has ended
+        return
     for child in map(int, listed.split()):
         yield child
         yield from started_by(child)

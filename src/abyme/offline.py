@@ -28,12 +28,15 @@ def replay(
     default is a process of its own. ``accept_changed``: although documents are not what they were.
 
     Raises :class:`~abyme.errors.JournalError` where its journal cannot be read or was kept without
-    texts, :class:`~abyme.errors.DataChanged`, :class:`~abyme.errors.SandboxError`.
+    texts, :class:`~abyme.errors.DataChanged`, :class:`~abyme.errors.SandboxError`, and
+    :class:`~abyme.errors.ConfigError` for a folder outside of ``runs`` that names files to read.
     """
     if engine().is_current():
         raise ConfigError("replay() would wait for itself here")
+    own = runs_folder(runs)
     spec = ReplaySpec(
-        folder=find_run(runs_folder(runs), run),
+        folder=find_run(own, run),
+        runs=own,
         sandbox=sandbox or ProcessSandbox(),
         accept_changed=accept_changed,
     )

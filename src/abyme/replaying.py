@@ -13,10 +13,10 @@ import msgspec
 
 from abyme.checkpoints import Checkpoints
 from abyme.config import Limits
-from abyme.context.documents import Data
+from abyme.context.documents import Data, shown
 from abyme.context.recall import recall
 from abyme.dialects.messages import Fenced
-from abyme.errors import DataError, JournalError
+from abyme.errors import ConfigError, DataError, JournalError
 from abyme.events import (
     CallEnded,
     CellEnded,
@@ -126,6 +126,7 @@ def _read(spec: ReplaySpec) -> tuple[list[Line], Tape, Data]:
         raise JournalError("this run was kept without its texts (--redact): it cannot be replayed")
     if whole.data is None:
         raise DataError("this run was left while its data was being loaded: nothing to replay")
+    _check_paths(spec, whole)
     data, _ = recall(
         whole.data,
         whole.documents,
@@ -134,6 +135,19 @@ def _read(spec: ReplaySpec) -> tuple[list[Line], Tape, Data]:
         accept_changed=spec.accept_changed,
     )
     return lines, whole, data
+
+
+def _check_paths(spec: ReplaySpec, whole: Tape) -> None:
+    """Somebody else's journal names no file of this machine whose text a difference would show."""
+    if spec.folder.resolve().parent == spec.runs.resolve():
+        return
+    paths = [document.path for document in whole.documents.values() if not document.owned]
+    if paths:
+        raise ConfigError(
+            f"{spec.folder} is not in the folder of runs, {spec.runs}, and its journal names files "
+            f"of this machine ({shown(paths[0])}): where you trust it, name the folder that it is "
+            "in with --runs"
+        )
 
 
 class _Replaying:

@@ -73,8 +73,9 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReplaySpec(msgspec.Struct, frozen=True, kw_only=True):
-    """Which run is to be done again, and where its code runs."""
+    """Which run is to be done again, and where its code runs. ``runs``: the user's own folder."""
 
     folder: Path
+    runs: Path
     sandbox: Sandbox
     accept_changed: bool = False

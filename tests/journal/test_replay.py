@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from abyme import RLM, DataChanged, JournalError, Limits, replay
+from abyme import RLM, ConfigError, DataChanged, JournalError, Limits, replay
 from abyme.events import CallEnded, CellEnded
 from abyme.journal.writer import Journal
 from abyme.sandbox.process import ProcessSandbox
@@ -109,6 +109,18 @@ def test_a_folder_that_was_copied_elsewhere_is_replayed_there(runs: Path, tmp_pa
     copy = tmp_path / "elsewhere"
     (runs / answer.run).rename(copy)
     assert replay(str(copy), runs=runs).identical
+
+
+def test_a_strangers_folder_has_no_file_read(runs: Path, tmp_path: Path) -> None:
+    path = tmp_path / "secret.txt"
+    path.write_text("mine alone")
+    answer = ask(runs, [cell("FINAL(context)")], context=path)
+    theirs = tmp_path / "theirs" / answer.run
+    theirs.parent.mkdir()
+    (runs / answer.run).rename(theirs)
+    with pytest.raises(ConfigError, match=r"names files of this machine .*secret\.txt"):
+        replay(str(theirs), runs=runs)
+    assert replay(answer.run, runs=theirs.parent).identical, "named by its folder"
 
 
 def test_a_run_without_its_texts_is_refused(runs: Path) -> None:

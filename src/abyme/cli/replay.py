@@ -20,10 +20,10 @@ _WIDTH = 300
 
 
 def run(
-    folder: Path, sandbox: Sandbox, *, accept_changed: bool, as_json: bool
+    folder: Path, runs: Path, sandbox: Sandbox, *, accept_changed: bool, as_json: bool
 ) -> tuple[list[str], int]:
     """Do it again; what to print, and the exit code: 0 where all was the same, else 1."""
-    done = replay(str(folder), sandbox=sandbox, accept_changed=accept_changed)
+    done = replay(str(folder), runs=runs, sandbox=sandbox, accept_changed=accept_changed)
     code = 0 if done.identical else 1
     if as_json:
         fields = {"identical": done.identical, **msgspec.to_builtins(done)}

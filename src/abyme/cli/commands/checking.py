@@ -44,8 +44,10 @@ def replay(
     harden()
     settings = load_settings(os.environ, Path()).over(**flags)
     sandbox = chosen_sandbox(settings, unsafe_local=unsafe_local)
-    folder = find_run(options.runs_at(runs_folder), run)
-    lines, code = replay.run(folder, sandbox, accept_changed=accept_changed, as_json=as_json)
+    runs = options.runs_at(runs_folder)
+    lines, code = replay.run(
+        find_run(runs, run), runs, sandbox, accept_changed=accept_changed, as_json=as_json
+    )
     for line in lines:
         put(line)
     sys.exit(code)
