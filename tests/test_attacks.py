@@ -14,7 +14,7 @@ import pytest
 
 from abyme import RLM, ConfigError, Limits
 from abyme.events import CallRefused, CellEnded, HostCalled
-from support.runs import ask, cell, events_of, of_kind, scripted_rlm, told
+from support.runs import ask, cell, events_of, of_kind, scripted_rlm, settled, told
 from support.stub import Stub
 
 FIND_SOCKET = (
@@ -183,6 +183,7 @@ def test_a_long_name_or_error_is_cut_before_it_is_kept(runs: Path) -> None:
     code = "try: llm_query('x', model='A' * 5_000_000)\nexcept CallError as e: print(len(str(e)))"
     answer = ask(runs, [cell(code), cell("FINAL('on')")])
     assert answer.text == "on"
+    settled()
     assert sum(path.stat().st_size for path in (runs / answer.run).rglob("*")) < 100_000
 
 

@@ -22,7 +22,7 @@ from abyme.events import HostAnswered, MessageAdded, NodeStarted, OutputAdded
 from abyme.journal.format import FIRST_PREV
 from abyme.journal.reader import find_run, read
 from abyme.journal.writer import Journal
-from support.runs import ask, cell, events_of
+from support.runs import ask, cell, events_of, settled
 from support.stub import Status, Stub
 
 
@@ -287,6 +287,7 @@ def test_keys_never_reach_the_journal(runs: Path, login: str) -> None:
     assert sent == (f"Bearer {key}" if not login else "Basic dXNlcjpodW50ZXIy")
     assert answer.status == "failed" and key not in answer.reason
     assert events_of(runs, answer)
+    settled()
     for path in (runs / answer.run).rglob("*"):
         if path.is_file():
             assert key.encode() not in path.read_bytes()

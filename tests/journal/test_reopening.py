@@ -17,7 +17,7 @@ import pytest
 from abyme.errors import JournalError
 from abyme.events import HostAnswered
 from abyme.journal import files
-from abyme.journal.reader import read
+from abyme.journal.reader import find_run, read
 from abyme.journal.writer import Journal
 from support.journals import LONG, events_in, message, started, write
 
@@ -250,5 +250,17 @@ def test_a_fork_that_cannot_be_leaves_nothing(folder: Path, runs: Path) -> None:
 def test_values_that_look_like_texts_are_carried_over(runs: Path) -> None:
     odd = {"$blob": LONG, "$sha256": {"$dict": 1, "x": LONG + "2"}}
     parent = write(lambda: Journal(runs, "r"), started(), HostAnswered("k", odd))
-    fork = write(lambda: Journal.fork(parent, runs, "f", 2))
+    fork = write(lambda: Journal.fork(parent, runs, "f", 2), message(0))
     assert events_in(fork)[1] == HostAnswered("k", odd)
+
+
+def test_a_fork_is_a_run_once_its_own_line_is_there(runs: Path) -> None:
+    """Killed before that, it would be its parent's second."""
+    parent = write(lambda: Journal(runs, "r"), started())
+    left = Journal.fork(parent, runs, "f", 1)
+    assert not (left.folder / "journal.jsonl").exists()
+    with pytest.raises(JournalError, match="no run 'f'"):
+        find_run(runs, "f")
+    left.abandon()
+    write(lambda: Journal.fork(parent, runs, "g", 1), message(0))
+    assert len(events_in(find_run(runs, "g"))) == 2

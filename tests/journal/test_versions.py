@@ -78,7 +78,7 @@ def note(number: int) -> None:
 
 
 def test_it_is_replayed_and_asked_on(folder: Path, runs: Path) -> None:
-    done = replay(str(folder))
+    done = replay(str(folder), runs=runs)
     assert done.identical, done.difference
     rlm = scripted_rlm(runs, [cell("FINAL(history[0]['answer'])")], tools=[note])
     with rlm.session(run=str(folder)) as session:

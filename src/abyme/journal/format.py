@@ -34,6 +34,8 @@ VERSION = 2
 INLINE_CHARS = 2_000
 FIRST_PREV = "0" * 32
 JOURNAL = "journal.jsonl"
+UNNAMED = "journal.jsonl.part"
+"""A fork's until its own first line is in it: before that it would be its parent's second."""
 BLOBS = "blobs"
 CHECKPOINTS = "checkpoints"
 DATA = "data"

@@ -17,6 +17,7 @@ from abyme.journal.format import (
     DATA,
     FIRST_PREV,
     JOURNAL,
+    UNNAMED,
     blob_references,
     is_digest,
     line_hash,
@@ -64,14 +65,15 @@ def mend(descriptor: int, path: Path) -> Tail:
 def copy_lines(parent: Path, folder: Path, count: int) -> Tail:
     """Begin a journal in ``folder`` with the first ``count`` lines of ``parent``'s, as they are.
 
-    The blobs that they name, and all data, are there under a second name. Raises
-    :class:`JournalError` where the parent has not as many whole lines, and :class:`OSError`.
+    It has no name yet (:data:`~abyme.journal.format.UNNAMED`). The blobs that the lines
+    name, and all data, are there under a second name. Raises :class:`JournalError` where
+    the parent has not as many whole lines, and :class:`OSError`.
     """
     previous, at = FIRST_PREV, 0.0
     blobs, others = Blobs(folder), Blobs(parent)
     with (
         open_regular(parent / JOURNAL) as source,
-        open(folder / JOURNAL, "xb", opener=private) as copy,
+        open(folder / UNNAMED, "xb", opener=private) as copy,
     ):
         for number in range(count):
             line = source.readline().removesuffix(b"\n")

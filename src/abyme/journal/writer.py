@@ -27,6 +27,7 @@ from abyme.journal.format import (
     INLINE_CHARS,
     JOURNAL,
     MARKS,
+    UNNAMED,
     encode_line,
     encode_short,
     line_hash,
@@ -112,8 +113,8 @@ class Journal:
             raise _cannot_keep(runs, error) from error
         try:
             tail = copy_lines(parent, folder, lines)
-            file = descriptor_of(folder / JOURNAL, os.O_RDWR | os.O_APPEND)
-            redact = is_without_texts(folder / JOURNAL)
+            file = descriptor_of(folder / UNNAMED, os.O_RDWR | os.O_APPEND)
+            redact = is_without_texts(folder / UNNAMED)
         except BaseException as error:
             shutil.rmtree(folder, ignore_errors=True)
             if isinstance(error, OSError):
@@ -122,6 +123,7 @@ class Journal:
             raise
         journal = cls.__new__(cls)
         journal._begin(folder, file, tail, redact=redact, durable=durable)
+        journal._unnamed = True
         return journal
 
     def _begin(self, folder: Path, file: int, tail: Tail, *, redact: bool, durable: bool) -> None:
@@ -140,6 +142,7 @@ class Journal:
         self._syncing: asyncio.Future[None] | None = None
         self._settling: asyncio.Task[None] | None = None
         self._failure = ""
+        self._unnamed = False
         self._closing = False
         self._new: dict[str, int] = {}
         """Texts that are not on the disk for certain yet, and their bytes."""
@@ -158,6 +161,9 @@ class Journal:
         line = self._line(event)
         try:
             self._write(line + b"\n")
+            if self._unnamed:
+                (self.folder / UNNAMED).rename(self.folder / JOURNAL)
+                self._unnamed = False
             if self._durable:
                 self._wait()
         except OSError as error:
