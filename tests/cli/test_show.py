@@ -19,10 +19,11 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
-from abyme import Limits
+from abyme import RLM, Limits
 from abyme.cli.show import show, show_json
 from abyme.errors import JournalError, ModelError
 from abyme.journal.format import line_hash
+from abyme.models.scripted import Scripted
 from support.runs import ask, cell, scripted_rlm
 
 HOSTILE = "\x1b[31mred\x07 [bold]x[/bold] [link=http://x]y[/link] \u202egpj\u2066 a\rb"
@@ -463,3 +464,14 @@ def test_a_batch_that_was_cut_off_is_one_batch(runs: Path) -> None:
     assert "resumed here: it was killed in this turn; asked again, perhaps billed twice" in text
     assert "cut off, and run again" in text and "llm_query → scripted · 3 calls (" in text
     assert re.search(r"\(\d asked again\)", text)
+
+
+def test_a_change_of_model_is_told(runs: Path) -> None:
+    limits = Limits(max_turns=1, max_seconds=60)
+    answer = ask(runs, [cell("n = 1"), "so far"], limits=limits)
+    other = RLM(Scripted(["", cell("FINAL(n)")], name="another"), runs=runs)
+    resumed, forked = other.resume(answer.run), other.fork(answer.run, 1)
+    for run in (resumed.run, forked.run):
+        lines: list[str] = []
+        show(runs / run, lines.append)
+        assert sum("from here on it asks another" in line for line in lines) == 1, lines

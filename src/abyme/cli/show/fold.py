@@ -126,13 +126,15 @@ def parts(
     head: Head | None = Head(run)
     full = only is not None
     fold, counter = _Fold(1, full=full), Counter()
-    at, answer = 0.0, None
+    at, answer, model = 0.0, None, ""
     for record in records:
         event, at = record.event, record.at
         number = counter.turn_of(event)
         if number == 0:
             if head is not None:
                 _to_head(head, record)
+            if isinstance(event, RunStarted):
+                model = event.model
             if isinstance(event, RunEnded):
                 answer = event.answer
             if not isinstance(event, RunResumed | RunForked | QuestionAsked):
@@ -145,10 +147,12 @@ def parts(
                 if only in (None, fold.turn.number):
                     yield fold.turn
                 fold = _Fold(counter.turn, full=full)
+            now = "" if event.terms.model == model else f"from here on it asks {event.terms.model}"
+            model = event.terms.model
             if isinstance(event, RunResumed):
-                fold.resumed(event, answer)
+                fold.resumed(event, answer, now)
             else:
-                yield _section(event, answer)
+                yield _section(event, answer, now)
             answer = None
             continue
         if number != fold.turn.number:
@@ -172,11 +176,12 @@ def parts(
     yield End(at, counter.asked, notes, answer, going)
 
 
-def _section(event: RunForked | QuestionAsked, answer: Answer | None) -> Section:
+def _section(event: RunForked | QuestionAsked, answer: Answer | None, now: str) -> Section:
     if isinstance(event, QuestionAsked):
         return Section(question=event.question, number=event.number, answer=answer)
     above = "what stands above is that run's" if event.turn else "before its first turn"
-    return Section(f"forked from {event.parent} after turn {event.turn}: {above}", answer=answer)
+    forked = f"forked from {event.parent} after turn {event.turn}: {above}"
+    return Section("; ".join(filter(None, (forked, now))), answer=answer)
 
 
 def _set_in_flight(turn: Turn) -> None:
@@ -245,10 +250,10 @@ class _Fold:
             case _:
                 self._sub_call(event, at)
 
-    def resumed(self, event: RunResumed, answer: Answer | None) -> None:
+    def resumed(self, event: RunResumed, answer: Answer | None, now: str) -> None:
         """The run was left before this turn or within it, and goes on."""
         turn = self.turn
-        note = Note(_resumed(event, answer, turn))
+        note = Note("; ".join(filter(None, (_resumed(event, answer, turn), now))))
         (turn.before if turn.empty else turn.attempts).append(note)
 
     def _sub_call(self, event: Event, at: float) -> None:
