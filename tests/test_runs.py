@@ -23,7 +23,7 @@ from abyme.events import (
     MessageAdded,
     RunEnded,
 )
-from abyme.sandbox.base import Workers
+from abyme.sandbox.base import Repl, Workers
 from abyme.sandbox.process import ProcessSandbox
 from support.runs import ask, cell, events_of, of_kind, scripted_rlm, told
 from support.stub import Status, Stub
@@ -361,6 +361,26 @@ def test_a_sandbox_that_cannot_be_entered_fails_the_run(
     assert of_kind(events_of(runs, answer), RunEnded)
 
 
-def test_a_sandbox_that_breaks_at_the_end_takes_no_answer_along(runs: Path) -> None:
-    answer = ask(runs, [cell("FINAL(1)")], sandbox=_Breaking(None, KeyError("x")))
+class _BreakingWorkers:
+    """Workers of somebody's own, one of which breaks when it is left."""
+
+    name, text_bytes = "breaking", 1 << 20
+
+    @contextlib.asynccontextmanager
+    async def workers(self) -> AsyncIterator[Workers]:
+        async with ProcessSandbox().workers() as self._inner:
+            yield self
+
+    @contextlib.asynccontextmanager
+    async def open(self, *given: Any) -> AsyncIterator[Repl]:
+        async with self._inner.open(*given) as repl:
+            yield repl
+        raise KeyError("x")
+
+
+@pytest.mark.parametrize("sandbox", [_Breaking(None, KeyError("x")), _BreakingWorkers()])
+def test_a_sandbox_that_breaks_at_the_end_takes_no_answer_along(runs: Path, sandbox: Any) -> None:
+    rlm = scripted_rlm(runs, [cell("FINAL(1)")], sandbox=sandbox)
+    answer = rlm.completion("q", "some text")
     assert (answer.status, answer.value) == ("complete", 1)
+    assert rlm.fork(answer.run, 0).value == 1, "its journal was let go of"

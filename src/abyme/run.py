@@ -221,7 +221,7 @@ class Run:
     async def close(self) -> None:
         """Let go of everything. The journal follows to the disk by itself."""
         try:
-            await self._working.aclose()  # its last checkpoint is told before the lock is let go
+            await self._let_go(self._working)  # its last checkpoint is told while there is a lock
             if self._opened is not None:
                 self._opened.journal.leave()
                 if self._spec.redact:  # what is not in the journal is not beside it either
@@ -229,10 +229,14 @@ class Run:
                     for kept in (DATA, CHECKPOINTS):
                         await in_thread(shutil.rmtree, folder / kept, ignore_errors=True)
         finally:
-            try:
-                await self._held.aclose()
-            except Exception:  # nothing that goes wrong here takes the answer away
-                _log.exception("run %s: its sandbox", self.run)
+            await self._let_go(self._held)
+
+    async def _let_go(self, held: contextlib.AsyncExitStack) -> None:
+        """Leave what a sandbox gave; nothing that goes wrong there takes the answer away."""
+        try:
+            await held.aclose()
+        except Exception:
+            _log.exception("run %s: its sandbox", self.run)
 
     # -- getting ready -------------------------------------------------------------------------
 
