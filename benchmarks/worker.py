@@ -20,7 +20,9 @@ class Nobody:
 
     listens = False
 
-    async def call(self, cell: int, name: str, arguments: dict[str, Any]) -> Any:
+    async def call(
+        self, cell: int, name: str, arguments: dict[str, Any], aside: bool = False
+    ) -> Any:
         """No cell of a benchmark calls it."""
         raise NotImplementedError
 

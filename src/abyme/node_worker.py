@@ -20,9 +20,10 @@ from abyme.context.documents import Data
 from abyme.errors import SandboxError
 from abyme.events import CheckpointRefused, Emit, WorkerRestored, WorkerStarted
 from abyme.history import history
-from abyme.journal.replay import Outcomes, Record
+from abyme.journal.outcomes import Outcomes
 from abyme.journal.tape import Cell, Exchange
 from abyme.sandbox.base import Function, NoCheckpoint, Repl, Workers
+from abyme.subcalls.rerun import Rerun
 from abyme.subcalls.router import Router
 from abyme.types import CellResult, FailedCall, Finish
 
@@ -59,6 +60,7 @@ class NodeWorker:
         self._now: Repl | None = None
         self._earlier: Sequence[Exchange] = ()
         self._bound = 1
+        self._rerun: Rerun | None = None
         self._told_pid = 0
         self._doubts = 0  # workers made of a checkpoint that died before a cell ended in them
 
@@ -68,10 +70,15 @@ class NodeWorker:
         assert self._now is not None
         return self._now
 
-    async def open(self) -> None:
-        """Put a fresh worker in the place of whatever is there. Raises :class:`SandboxError`."""
+    async def open(self, outcomes: Outcomes | None = None) -> None:
+        """Put a fresh worker in the place of whatever is there. Raises :class:`SandboxError`.
+
+        With ``outcomes`` it is for cells that ran before: what their calls came to is known.
+        """
         await self._held.aclose()
         place = self._place
+        self._rerun = None if outcomes is None else Rerun(outcomes)
+        self._router.run_again(self._rerun)
         self._now = await self._held.enter_async_context(
             place.workers.open(place.data, self._router, place.functions, place.seed)
         )
@@ -90,14 +97,32 @@ class NodeWorker:
         """The variable ``name`` as an answer; None where there is none."""
         return None if self._now is None else await self._now.look(name)
 
-    async def run(self, cell: Cell, record: Record | None = None) -> CellResult:
-        """Run a cell; with ``record`` it ran before: calls that this has are not made again."""
-        self._router.start_cell(cell.cell, record)
+    async def run(self, cell: Cell) -> CellResult:
+        """Run a cell for the first time."""
+        return await self._run(cell, None)
+
+    async def run_again(self, cell: Cell, outcomes: Outcomes, *, whole: bool = True) -> CellResult:
+        """Run a cell that ran before: calls that ``outcomes`` has are not made again.
+
+        If it ran to its end (``whole``) no other call is made either.
+        """
+        if self._rerun is None:
+            self._rerun = Rerun(outcomes)
+            self._router.run_again(self._rerun)
+        self._rerun.cell_begins(whole=whole)
+        return await self._run(cell, cell.clock or None)
+
+    def caught_up(self) -> None:
+        """The worker has what the cells made. Threads that they left behind may go on."""
+        if self._rerun is not None:
+            self._rerun.caught_up()
+
+    async def _run(self, cell: Cell, clock: float | None) -> CellResult:
+        self._router.start_cell(cell.cell)
         repl = self.repl
         if cell.question != self._bound and repl.alive:
             await self._bind(repl, self._earlier[: cell.question - 1])
             self._bound = cell.question
-        clock = None if record is None else cell.clock or None
         result = await repl.run(cell.cell, cell.code, self._place.cell_seconds, clock)
         if result.ended != "died":
             self._doubts = 0
@@ -121,12 +146,13 @@ class NodeWorker:
             await self._checkpoints.forget()
         saved = await self._load_checkpoint(outcomes)
         if saved == 0:
-            await self.open()
+            await self.open(outcomes)
         differing: list[int] = []
-        record = Record(outcomes)
         again = [cell for cell in past if cell.cell > saved and is_repeatable(cell)]
+        assert self._rerun is not None
+        self._rerun.leave_out({cell.cell for cell in past}.difference(c.cell for c in again))
         for cell in again:
-            result = await self.run(cell, record)
+            result = await self.run_again(cell, outcomes)
             if result.ended == "died":
                 return await self._give_up(past, outcomes)
             if not _is_same(cell.result, result):
@@ -139,9 +165,11 @@ class NodeWorker:
         newest = self._checkpoints.newest
         if data is None or newest is None:
             return 0
-        await self.open()
+        await self.open(outcomes)
+        assert self._rerun is not None
         # What is loaded may run code, whose calls are never made: none is on record for cell 0.
-        self._router.start_cell(0, Record(outcomes))
+        self._rerun.cell_begins(whole=True)
+        self._router.start_cell(0)
         try:
             async with asyncio.timeout(self._place.cell_seconds):
                 await self.repl.restore(data)
@@ -159,7 +187,9 @@ class NodeWorker:
             await self._checkpoints.forget()
         saved = await self._load_checkpoint(outcomes)
         if saved == 0:
-            await self.open()
+            await self.open(outcomes)
+        assert self._rerun is not None
+        self._rerun.leave_out(cell.cell for cell in past)
         return self._tell(past, saved, (), ())
 
     def _tell(

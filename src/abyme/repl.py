@@ -18,7 +18,7 @@ from abyme.checkpoints import Checkpoints
 from abyme.errors import Differs
 from abyme.events import CellEnded, CellStarted, Emit, WorkerEnded, WorkerRestored
 from abyme.journal.blobs import Blobs
-from abyme.journal.replay import Outcomes, Record
+from abyme.journal.outcomes import Outcomes
 from abyme.journal.tape import Cell, Conversation, Exchange, Tape
 from abyme.node_worker import GONE, NodeWorker, Place
 from abyme.subcalls.router import Router
@@ -176,7 +176,7 @@ class NodeRepl:
         restored = await self._restore()
         if restored.differing and not self._accept_different:
             raise Differs(restored.differing)
-        self._router.caught_up()
+        self._worker.caught_up()
         if restored.lost or restored.differing:
             self._untold = restored
 
@@ -200,10 +200,11 @@ class NodeRepl:
         clock = time.time() if before is None else before.clock
         cell = Cell(number, turn, code, clock, self._conversation.number)
         self._emit(CellStarted(self._node, turn, number, code, clock))
-        record = None
-        if before is not None:
-            record = Record(await in_thread(self._recorded), whole=False)
-        result = await self._worker.run(cell, record)
+        if before is None:
+            result = await self._worker.run(cell)
+        else:
+            outcomes = await in_thread(self._recorded)
+            result = await self._worker.run_again(cell, outcomes, whole=False)
         self._emit(CellEnded(self._node, turn, number, result))
         self._past.append(msgspec.structs.replace(cell, result=result))
         self._checkpoints.ran(result.cpu_seconds)
@@ -211,7 +212,9 @@ class NodeRepl:
 
     async def _replace(self, why: str) -> WorkerRestored:
         self._emit(WorkerEnded(self._node, why))
-        return await self._restore()
+        restored = await self._restore()
+        self._worker.caught_up()
+        return restored
 
     async def _restore(self) -> WorkerRestored:
         """A fresh worker with what earlier cells made; those that did not come back are gone."""

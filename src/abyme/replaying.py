@@ -32,7 +32,6 @@ from abyme.journal.blobs import Blobs
 from abyme.journal.format import CHECKPOINTS
 from abyme.journal.reader import Record as Line
 from abyme.journal.reader import read
-from abyme.journal.replay import Record
 from abyme.journal.tape import Cell, Tape
 from abyme.ledger import Account
 from abyme.models.caller import Caller
@@ -261,7 +260,7 @@ class _Replaying:
             self._finish = now.finish
 
     async def _run(self, cell: Cell, worker: NodeWorker) -> CellResult:
-        return await worker.run(cell, Record(self._whole.outcomes))
+        return await worker.run_again(cell, self._whole.outcomes)
 
     async def _restore(self, event: WorkerRestored, worker: NodeWorker) -> None:
         """Lose what was lost then: a worker that had all of it would do otherwise from now on."""

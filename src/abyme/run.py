@@ -27,8 +27,8 @@ from abyme.gathering import Stopped, gather, gather_again
 from abyme.history import in_short
 from abyme.journal.blobs import Blobs
 from abyme.journal.format import CHECKPOINTS, DATA
+from abyme.journal.outcomes import Outcomes
 from abyme.journal.reader import Record, read
-from abyme.journal.replay import Outcomes
 from abyme.journal.tape import Conversation, Exchange, Tape
 from abyme.journal.writer import Journal
 from abyme.ledger import Account

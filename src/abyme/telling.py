@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 
 from abyme.events import CellEnded, Event, RunEnded, TurnEnded, WorkerStarted
-from abyme.journal.replay import Outcomes
+from abyme.journal.outcomes import Outcomes
 from abyme.journal.tape import Tape
 from abyme.journal.writer import Journal
 

@@ -29,6 +29,7 @@ PAIRS = [
     (wrong.FewCallsAtOnce, "in flight at once from coroutines"),
     (wrong.ReordersReplies, "answers find their calls"),
     (wrong.OneKindOfFailure, "a failed call is an exception of its kind"),
+    (wrong.HidesThreads, "the host is told that another thread asks"),
     (wrong.SwallowsFailures, "a failed call is an exception of its kind"),
     (wrong.SwallowsFailures, "a fault of the host fails the call"),
     (wrong.LosesSurrogates, "every kind of text can be asked with"),

@@ -74,8 +74,10 @@ class RightHost:
     def listens(self) -> bool:
         return self.host.listens
 
-    async def call(self, cell: int, name: str, arguments: dict[str, Any]) -> Any:
-        return await self.host.call(cell, name, arguments)
+    async def call(
+        self, cell: int, name: str, arguments: dict[str, Any], aside: bool = False
+    ) -> Any:
+        return await self.host.call(cell, name, arguments, aside)
 
     def output(self, cell: int, text: str) -> None:
         self.host.output(cell, text)
@@ -206,9 +208,11 @@ class OneCallAtATime(Wrong):
             super().__init__(host)
             self.lock = asyncio.Lock()
 
-        async def call(self, cell: int, name: str, arguments: dict[str, Any]) -> Any:
+        async def call(
+            self, cell: int, name: str, arguments: dict[str, Any], aside: bool = False
+        ) -> Any:
             async with self.lock:
-                return await self.host.call(cell, name, arguments)
+                return await self.host.call(cell, name, arguments, aside)
 
 
 class FewCallsAtOnce(OneCallAtATime):
@@ -228,10 +232,12 @@ class ReordersReplies(Wrong):
             super().__init__(host)
             self.waiting: list[asyncio.Future[Any]] = []
 
-        async def call(self, cell: int, name: str, arguments: dict[str, Any]) -> Any:
+        async def call(
+            self, cell: int, name: str, arguments: dict[str, Any], aside: bool = False
+        ) -> Any:
             mine = asyncio.get_running_loop().create_future()
             self.waiting.append(mine)
-            value = await self.host.call(cell, name, arguments)
+            value = await self.host.call(cell, name, arguments, aside)
             self.waiting.pop(0).set_result(value)
             return await mine
 
@@ -240,20 +246,34 @@ class OneKindOfFailure(Wrong):
     """Every failed call is a CallError."""
 
     class host(RightHost):  # noqa: N801
-        async def call(self, cell: int, name: str, arguments: dict[str, Any]) -> Any:
+        async def call(
+            self, cell: int, name: str, arguments: dict[str, Any], aside: bool = False
+        ) -> Any:
             try:
-                return await self.host.call(cell, name, arguments)
+                return await self.host.call(cell, name, arguments, aside)
             except Exception as error:
                 raise CallFailed(str(error)) from None
+
+
+class HidesThreads(Wrong):
+    """Says of no call that a thread of its own makes it."""
+
+    class host(RightHost):  # noqa: N801
+        async def call(
+            self, cell: int, name: str, arguments: dict[str, Any], aside: bool = False
+        ) -> Any:
+            return await self.host.call(cell, name, arguments)
 
 
 class SwallowsFailures(Wrong):
     """A failed call gives a text that looks like an answer."""
 
     class host(RightHost):  # noqa: N801
-        async def call(self, cell: int, name: str, arguments: dict[str, Any]) -> Any:
+        async def call(
+            self, cell: int, name: str, arguments: dict[str, Any], aside: bool = False
+        ) -> Any:
             try:
-                return await self.host.call(cell, name, arguments)
+                return await self.host.call(cell, name, arguments, aside)
             except Exception as error:
                 return f"Error: {error}"
 
@@ -269,9 +289,11 @@ def altering(text: Any) -> type[RightHost]:
         return {walk(k): walk(v) for k, v in value.items()} if isinstance(value, dict) else value
 
     class Altering(RightHost):
-        async def call(self, cell: int, name: str, arguments: dict[str, Any]) -> Any:
+        async def call(
+            self, cell: int, name: str, arguments: dict[str, Any], aside: bool = False
+        ) -> Any:
             asked = {key: walk(value) for key, value in arguments.items()}
-            return await self.host.call(cell, name, asked)
+            return await self.host.call(cell, name, asked, aside)
 
     return Altering
 
@@ -310,8 +332,10 @@ class RoundsNumbers(Wrong):
     """Has all numbers as floats, as JavaScript has."""
 
     class host(RightHost):  # noqa: N801
-        async def call(self, cell: int, name: str, arguments: dict[str, Any]) -> Any:
-            value = await self.host.call(cell, name, arguments)
+        async def call(
+            self, cell: int, name: str, arguments: dict[str, Any], aside: bool = False
+        ) -> Any:
+            value = await self.host.call(cell, name, arguments, aside)
             large = isinstance(value, int) and abs(value) > 2**53
             return int(float(value)) if large and value < 10**300 else value
 

@@ -95,6 +95,24 @@ def in_a_child(work: Callable[[], object]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
+THREADED = (
+    cell(
+        "import threading\ngot = []\n"
+        "def work():\n    for i in range(6): got.append(llm_query(f'step {i}'))\n"
+        "thread = threading.Thread(target=work); thread.start()"
+    ),
+    cell("beside = [llm_query(f'beside {i}') for i in range(2)]"),
+    cell("thread.join()\nFINAL([got, beside])"),
+)
+
+
+def answering_a_thread(request: StubRequest) -> Any:
+    """The turns of THREADED; sub-calls take about as long as a turn."""
+    if request.messages[0]["role"] == "system":
+        return THREADED[sum(message["role"] == "assistant" for message in request.messages)]
+    return Reply(f"{request.prompt} was request {request.index}", latency=0.02)
+
+
 def killed_at(runs: Path, url: str, number: int) -> int:
     """Do the run in a process that kills itself at event ``number`` of those it writes."""
 
@@ -180,7 +198,38 @@ def test_kill_at_every_event_and_resume(tmp_path: Path, monkeypatch: pytest.Monk
             assert set(of_kind(events, RunResumed)[0].in_flight) == in_flight, number
         number += 1
     assert {"CallStarted", "CallEnded", "AttemptFailed", "FinishHeld", "CellStarted"} <= kinds
-    assert {"HostCalled", "HostAnswered", "TurnEnded", "MessageAdded", "DocumentHashed"} <= kinds
+    assert {"HostCalled", "HostAnswered", "TurnEnded", "MessageAdded"} <= kinds
+
+
+@pytest.mark.slow
+def test_calls_of_a_thread_that_outlives_its_cell_are_not_made_again(tmp_path: Path) -> None:
+    """Which cell runs when such a call is made is another one every time."""
+    number, ended = 0, -signal.SIGKILL
+    while ended == -signal.SIGKILL:
+        runs = tmp_path / str(number)
+        runs.mkdir()
+        with Stub(answering_a_thread) as stub:
+            ended = killed_at(runs, stub.url, number)
+            (folder,) = runs.glob("2*")
+            before = events_in(folder)
+            loaded = any(type(event).__name__ == "DataLoaded" for event in before)
+            if loaded and not isinstance(before[-1], RunEnded):
+                prompts = {e.key: e.prompt for e in of_kind(before, CallStarted)}
+                known = replies(before)
+                asked = len(stub.requests)
+                answer = resumed(runs, stub.url, folder.name)
+                assert (answer.status, answer.reason) == ("complete", ""), number
+                again = {request.prompt for request in stub.requests[asked:]}
+                assert not again & {prompts[key] for key in known if prompts[key]}, number
+                texts = set(replies(events_in(folder)).values())
+                got, beside = answer.value
+                assert len(got) == 6 and len(beside) == 2, number
+                assert texts.issuperset([*got, *beside]), number
+                assert [text.partition(" was")[0] for text in got] == [
+                    f"step {i}" for i in range(6)
+                ], number
+        number += 1
+    assert number > 30
 
 
 def killed_every(runs: Path, url: str, run: str, number: int) -> int:

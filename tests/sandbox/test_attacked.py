@@ -257,7 +257,7 @@ def test_names_that_fit_no_frame_are_an_error_that_says_so(tmp_path: Path) -> No
 
     before = _descriptors()
     asyncio.run(asyncio.wait_for(work(), 100))
-    assert _descriptors() == before
+    assert _descriptors() <= before  # those of earlier tests may close meanwhile
 
 
 def _descriptors() -> int:

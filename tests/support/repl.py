@@ -29,7 +29,9 @@ class TestHost:
         self.calls: list[tuple[int, str, dict[str, Any]]] = []
         self.streamed: list[str] = []
 
-    async def call(self, cell: int, name: str, arguments: dict[str, Any]) -> Any:
+    async def call(
+        self, cell: int, name: str, arguments: dict[str, Any], aside: bool = False
+    ) -> Any:
         self.calls.append((cell, name, arguments))
         if name not in self.functions:
             raise CallFailed(f"no function {name}")

@@ -225,6 +225,17 @@ class CallChecks(Trial):
         prints(result, "['a', 'b']\n")
 
     @within(SECONDS)
+    async def test_the_host_is_told_that_another_thread_asks(self) -> None:
+        """And that the cell itself does, in coroutines too."""
+        host = AnsweringHost({"llm_query": echo})
+        code = (
+            "import asyncio\nllm_query('a'); await allm_query('b')\n"
+            "await asyncio.to_thread(llm_query, 'c')"
+        )
+        output_of(*await self.cells(code, host=host))
+        same("what was told of three calls", host.aside, [False, False, True])
+
+    @within(SECONDS)
     async def test_a_thread_that_outlives_its_cell_gets_its_answers(self) -> None:
         """While later cells run, whatever these do themselves, and between them."""
 

@@ -114,6 +114,8 @@ class AnsweringHost:
     ) -> None:
         self.listens = listens
         self.calls: list[tuple[int, str, dict[str, Any]]] = []
+        self.aside: list[bool] = []
+        """Of each call: whether it came from another thread than the one that runs cells."""
         self.streamed: list[tuple[int, str]] = []
         self.heard = asyncio.Event()
         """Set once something was."""
@@ -123,9 +125,12 @@ class AnsweringHost:
         """Have one more function."""
         self._functions[name] = function
 
-    async def call(self, cell: int, name: str, arguments: dict[str, Any]) -> Any:
+    async def call(
+        self, cell: int, name: str, arguments: dict[str, Any], aside: bool = False
+    ) -> Any:
         """See :class:`~abyme.sandbox.base.Host`."""
         self.calls.append((cell, name, arguments))
+        self.aside.append(aside)
         if name not in self._functions:
             raise CallFailed(f"no function {name}")
         value = self._functions[name](arguments)

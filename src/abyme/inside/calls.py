@@ -21,6 +21,7 @@ class Calls:
     def __init__(self, channel: Channel, reception: Reception) -> None:
         self._channel = channel
         self._reception = reception
+        self._main = threading.get_ident()
         self._numbers = itertools.count(1)
         self._pending: dict[int, Settle] = {}
         self._parts: dict[int, list[Any]] = {}
@@ -31,7 +32,7 @@ class Calls:
 
     def ask(self, name: str, arguments: dict[str, Any]) -> Any:
         """Ask the host and wait. Raises the exception that the host answered with."""
-        return _value(self._wait({"t": "call", "name": name, "args": arguments}))
+        return _value(self._wait(self._call(name, arguments)))
 
     async def ask_async(self, name: str, arguments: dict[str, Any]) -> Any:
         """The same for a coroutine of any running loop; cancelling it forgets the reply."""
@@ -47,11 +48,15 @@ class Calls:
         def settle(frame: Frame) -> None:
             loop.call_soon_threadsafe(deliver, frame)
 
-        number = self._start({"t": "call", "name": name, "args": arguments}, settle)
+        number = self._start(self._call(name, arguments), settle)
         try:
             return _value(await future)
         finally:
             self._pending.pop(number, None)
+
+    def _call(self, name: str, arguments: dict[str, Any]) -> Frame:
+        aside = threading.get_ident() != self._main
+        return {"t": "call", "name": name, "args": arguments, "aside": aside}
 
     def documents(self, index: int, count: int) -> list[int]:
         """Read-only descriptors of ``count`` documents from ``index`` on, for the caller to close.

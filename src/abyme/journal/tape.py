@@ -39,8 +39,8 @@ from abyme.events import (
     WorkerRestored,
     WorkerStarted,
 )
+from abyme.journal.outcomes import Outcomes
 from abyme.journal.reader import Record
-from abyme.journal.replay import Outcomes
 from abyme.ledger import Spent
 from abyme.types import Answer, CellResult, Message, Reply, Usage
 

@@ -49,6 +49,7 @@ class Answering:
         number = msgspec.convert(frame.get("id"), Number)
         name = msgspec.convert(frame.get("name"), str)
         arguments = msgspec.convert(frame.get("args"), dict[str, Any])
+        aside = msgspec.convert(frame.get("aside", False), bool)
         size = characters(arguments)
         if len(self._tasks) >= MAX_CALLS_IN_FLIGHT:
             raise FrameError(f"more than {MAX_CALLS_IN_FLIGHT:,} calls in flight")
@@ -57,7 +58,7 @@ class Answering:
             self._reply(number, {"error": {"type": "CallError", "message": message}})
             return
         self._characters += size
-        task = self._loop.create_task(self._answer(number, name, arguments))
+        task = self._loop.create_task(self._answer(number, name, arguments, aside))
         self._tasks.add(task)
         task.add_done_callback(lambda done: self._ended(done, size))
 
@@ -76,7 +77,7 @@ class Answering:
         self._tasks.discard(task)
         self._characters -= size
 
-    async def _answer(self, number: int, name: str, arguments: dict[str, Any]) -> None:
+    async def _answer(self, number: int, name: str, arguments: dict[str, Any], aside: bool) -> None:
         # A worker that leaves its replies unread is given no more of them to leave, and its cell's
         # clock goes on.
         await self._channel.room()
@@ -84,7 +85,7 @@ class Answering:
         if clock is not None:
             clock.pause()
         try:
-            reply: Frame = {"value": await self._host.call(self._cell, name, arguments)}
+            reply: Frame = {"value": await self._host.call(self._cell, name, arguments, aside)}
         except _FATAL as error:
             self._failed(error)
             return

@@ -23,8 +23,13 @@ class Function(msgspec.Struct, frozen=True):
 class Host(Protocol):
     """What a REPL may ask of the host while a cell runs. Every argument comes from hostile code."""
 
-    async def call(self, cell: int, name: str, arguments: dict[str, Any]) -> Any:
+    async def call(
+        self, cell: int, name: str, arguments: dict[str, Any], aside: bool = False
+    ) -> Any:
         """Answer a call from code; the value must be writable as JSON.
+
+        ``aside``: another thread asks than the one that runs cells, perhaps one that an earlier
+        cell than ``cell``, the one that runs, left behind.
 
         Raises :class:`~abyme.errors.AbymeError`, which the code sees as an exception.
         """

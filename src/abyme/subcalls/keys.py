@@ -33,6 +33,18 @@ class Keys:
         return f"{self._node}/{cell}/{digest}/{occurrence}"
 
 
+def cell_of(key: str) -> int:
+    """The cell that made the call of this key; 0 for a call that no code made."""
+    _, cell, *request = key.split("/")
+    return int(cell) if request else 0
+
+
+def request_of(key: str) -> str:
+    """What the keys of equal requests of one node have in common: their node and their hash."""
+    node, _, *request = key.split("/")
+    return f"{node}/{request[0]}" if request else key
+
+
 def request_hash(name: str, arguments: dict[str, Any]) -> str:
     """16 hex digits over the canonical form of a request."""
     canonical = json.dumps([name, arguments], sort_keys=True, separators=(",", ":"))

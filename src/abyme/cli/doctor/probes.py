@@ -68,7 +68,9 @@ class _NoHost:
 
     listens = False
 
-    async def call(self, cell: int, name: str, arguments: dict[str, Any]) -> Any:
+    async def call(
+        self, cell: int, name: str, arguments: dict[str, Any], aside: bool = False
+    ) -> Any:
         raise CallFailed(f"no function {name}")
 
     def output(self, cell: int, text: str) -> None:

@@ -1,10 +1,11 @@
-"""Answers by call key: what a re-run cell is given instead of asking anybody again.
+"""What calls came to, by their keys: what a call is given instead of asking anybody again.
 
 Restoring a dead worker, resuming a run, replaying and forking it all rest on this.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -44,26 +45,6 @@ class Outcomes:
         """That of one call."""
         return self._found.get(key)
 
-
-class Record(msgspec.Struct, frozen=True):
-    """What is on record of a cell that runs again.
-
-    ``whole``: it ran to its end, and every call that it made is there: it is given no other. Else
-    it was cut off: what was answered is given, and what was not is asked.
-    """
-
-    outcomes: Outcomes
-    whole: bool = True
-
-    def outcome(self, key: str) -> Outcome | None:
-        """What a call is given; None where it is to be made."""
-        found = self.outcomes.of(key)
-        if self.whole:
-            return found or NOT_MADE
-        return found if found is not None and found.answered else None
-
-
-NOT_MADE = Outcome(
-    error="this call was not made when the cell first ran, and is not made now",
-    error_type="CallError",
-)
+    def __iter__(self) -> Iterator[str]:
+        """The keys of all calls, in the order in which they were first seen to end."""
+        return iter(self._found)

@@ -1,0 +1,98 @@
+"""The calls of one node's cells: who they are, what the record has of them, what failed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from abyme.errors import AbymeError, CallFailed
+from abyme.inside.hits import cut_end
+from abyme.journal.outcomes import Outcome
+from abyme.subcalls.keys import Keys
+from abyme.subcalls.rerun import NOT_MADE, Rerun
+from abyme.types import FailedCall
+
+_FAILED_KEPT = 1_000
+
+
+class Asker(msgspec.Struct, frozen=True):
+    """Who asks: the cell that runs, and whether it is a thread beside the one that runs it."""
+
+    cell: int
+    aside: bool = False
+
+
+class Identified(msgspec.Struct, frozen=True):
+    """A call that has its key. ``recorded``: what it is given; None where it is to be made."""
+
+    key: str
+    cell: int
+    recorded: Outcome | None = None
+
+    @property
+    def is_new(self) -> bool:
+        """Whether somebody has to be asked."""
+        return self.recorded is None
+
+    def replayed(self) -> Any:
+        """The recorded value, or the recorded error raised again."""
+        assert self.recorded is not None
+        if self.recorded.error:
+            raise CallFailed(self.recorded.error, self.recorded.error_type)
+        return self.recorded.value
+
+
+class CellCalls(msgspec.Struct):
+    """Sub-calls of one cell: how many, and those that failed."""
+
+    made: int = 0
+    asked: int = 0
+    """Calls of tools and ``budget``."""
+    failed: list[FailedCall] = msgspec.field(default_factory=list)
+
+    def add_failure(self, error: AbymeError, index: int | None) -> None:
+        """One failed; ``index`` is its place in a batch."""
+        if len(self.failed) < _FAILED_KEPT:
+            self.failed.append(FailedCall(cut_end(error.for_code, 500), index))
+
+
+class CallBook:
+    """Of node ``node``. ``rerun``: what the record has, where cells have been run again."""
+
+    def __init__(self, node: str) -> None:
+        self.node = node
+        self.rerun: Rerun | None = None
+        self._keys = Keys(node)
+        self._cells: dict[int, CellCalls] = {}
+
+    def start_cell(self, cell: int) -> None:
+        """A cell begins, perhaps again."""
+        self._keys.start_cell(cell)
+        self._cells[cell] = CellCalls()
+
+    def of_cell(self, cell: int) -> CellCalls:
+        """The sub-calls that ``cell`` has made so far."""
+        return self._cells.setdefault(cell, CellCalls())
+
+    async def identify(
+        self, asker: Asker, requests: Sequence[tuple[str, dict[str, Any]]]
+    ) -> list[Identified]:
+        """The calls of these names and arguments.
+
+        A thread that has come further than it had when its cell first ran waits for the cells that
+        are run again.
+        """
+        cell = asker.cell
+        keys = [self._keys.next(cell, name, arguments) for name, arguments in requests]
+        rerun = self.rerun
+        if rerun is None:
+            return [Identified(key, cell) for key in keys]
+        found = [rerun.take(key) for key in keys]
+        if asker.aside and NOT_MADE in found:
+            await rerun.until_caught_up()
+            pairs = zip(keys, found, strict=True)
+            found = [rerun.take(key) if given is NOT_MADE else given for key, given in pairs]
+        pairs = zip(keys, found, strict=True)
+        return [Identified(key, cell, given) for key, given in pairs]
