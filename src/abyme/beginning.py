@@ -77,8 +77,8 @@ def first_events(spec: RunSpec, begun: Beginning, changed: Sequence[int]) -> lis
     if spec.question:
         asked = QuestionAsked(
             question=spec.question,
-            number=tape.conversation.number + 1,
-            turns=tape.turns_begun,
+            number=tape.root.conversation.number + 1,
+            turns=tape.root.turns_begun,
             terms=terms,
         )
         events.append(asked)

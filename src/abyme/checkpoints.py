@@ -13,7 +13,7 @@ import time
 from abyme.errors import JournalError, SandboxError
 from abyme.events import Checkpointed, CheckpointRefused, Emit
 from abyme.journal.blobs import Blobs
-from abyme.journal.tape import Saved
+from abyme.journal.node_tape import Saved
 from abyme.sandbox.base import NoCheckpoint, Repl
 from abyme.threads import in_thread
 

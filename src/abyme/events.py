@@ -159,14 +159,56 @@ class DataMeasured(Event, frozen=True):
     longest_line: int
 
 
+class Given(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a node was given of the run's documents, by reference.
+
+    ``parts``, in order: ``(first, count)`` are whole documents in a row, by their index;
+    ``(index, start, end)`` is one document from byte ``start`` of its file to byte ``end``.
+    ``names`` are what each document is called in the node's REPL, where that is not its own name.
+    """
+
+    kind: Literal["text", "documents"]
+    parts: tuple[tuple[int, ...], ...] = ()
+    names: tuple[str, ...] = ()
+
+
 class NodeStarted(Event, frozen=True):
-    """A node of the recursion: the root is "0". ``seed``: of ``random`` in its REPL."""
+    """A node of the recursion: the root is "0", its children "0.1", "0.2" in their order.
+
+    A child answers a call of its parent's code, whose key is ``key``; ``given`` is its data (the
+    root has all documents). ``seed``: of ``random`` in its REPL.
+    """
 
     node: str
     parent: str
     depth: int
     question: str
     seed: int = 0
+    key: str = ""
+    model: str = ""
+    given: Given | None = None
+
+
+class NodeEnded(Event, frozen=True, kw_only=True):
+    """A child is over, and with it the call ``key`` of its parent's code.
+
+    ``status`` is that of an answer, or ``cancelled``: nobody waits for it any more. Where it is
+    ``complete`` the call's value is ``value``; else ``error`` is why, and ``text`` its best draft.
+    ``usage``, ``cost`` (US dollars, None where a price is not known) and ``seconds`` are those of
+    the child and all below it, since it was started.
+    """
+
+    node: str
+    key: str
+    status: Literal["complete", "partial", "failed", "cancelled"]
+    text: str = ""
+    value: Any = None
+    error: str = ""
+    error_type: str = ""
+    usage: Usage = Usage()
+    cost: float | None = None
+    seconds: float = 0.0
+    turns: int = 0
 
 
 class MessageAdded(Event, frozen=True):
@@ -424,6 +466,7 @@ JOURNALLED = (
     | DocumentHashed
     | DataMeasured
     | NodeStarted
+    | NodeEnded
     | MessageAdded
     | CallStarted
     | CallRefused

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from abyme.dialects.base import Earlier
-from abyme.journal.tape import Exchange
+from abyme.journal.conversation import Exchange
 
 
 def in_short(exchange: Exchange) -> Earlier:

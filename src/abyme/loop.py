@@ -29,7 +29,7 @@ from abyme.events import (
     MessageAdded,
     TurnEnded,
 )
-from abyme.journal.tape import Conversation
+from abyme.journal.conversation import Conversation
 from abyme.ledger import Account
 from abyme.models.base import Model, OnText, Request
 from abyme.models.caller import Caller

@@ -20,8 +20,8 @@ from abyme.context.documents import Data
 from abyme.errors import SandboxError
 from abyme.events import CheckpointRefused, Emit, WorkerRestored, WorkerStarted
 from abyme.history import history
+from abyme.journal.conversation import Cell, Exchange
 from abyme.journal.outcomes import Outcomes
-from abyme.journal.tape import Cell, Exchange
 from abyme.sandbox.base import Function, NoCheckpoint, Repl, Workers
 from abyme.subcalls.rerun import Rerun
 from abyme.subcalls.router import Router

@@ -18,8 +18,9 @@ from abyme.checkpoints import Checkpoints
 from abyme.errors import Differs
 from abyme.events import CellEnded, CellStarted, Emit, WorkerEnded, WorkerRestored
 from abyme.journal.blobs import Blobs
+from abyme.journal.conversation import Cell, Conversation, Exchange
+from abyme.journal.node_tape import NodeTape
 from abyme.journal.outcomes import Outcomes
-from abyme.journal.tape import Cell, Conversation, Exchange, Tape
 from abyme.node_worker import GONE, NodeWorker, Place
 from abyme.subcalls.router import Router
 from abyme.threads import in_thread
@@ -54,7 +55,7 @@ class NodeRepl:
         emit: Emit,
         recorded: Callable[[], Outcomes],
         blobs: Blobs,
-        tape: Tape,
+        tape: NodeTape,
         *,
         accept_different: bool = False,
     ) -> None:

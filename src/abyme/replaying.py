@@ -29,10 +29,11 @@ from abyme.events import (
 )
 from abyme.examination import Examination
 from abyme.journal.blobs import Blobs
+from abyme.journal.conversation import Cell
 from abyme.journal.format import CHECKPOINTS
 from abyme.journal.reader import Record as Line
 from abyme.journal.reader import read
-from abyme.journal.tape import Cell, Tape
+from abyme.journal.tape import Tape
 from abyme.ledger import Account
 from abyme.models.caller import Caller
 from abyme.models.scheduler import Scheduler
@@ -208,12 +209,16 @@ class _Replaying:
             workers,
             self._data,
             functions,
-            self._whole.seed,
+            self._seed(),
             limits.cell_seconds,
         )
         blobs = Blobs(self._spec.folder, CHECKPOINTS)
         checkpoints = Checkpoints(_NODE, blobs, _nowhere)
         return NodeWorker(_NODE, place, router, checkpoints, _nowhere)
+
+    def _seed(self) -> int:
+        started = self._whole.root.started
+        return 0 if started is None else started.seed
 
     async def _take(self, event: Event, worker: NodeWorker) -> None:
         match event:
@@ -230,7 +235,7 @@ class _Replaying:
             case WorkerRestored():
                 await self._restore(event, worker)
             case QuestionAsked():
-                worker.converse(self._tape.earlier)
+                worker.converse(self._tape.root.earlier)
             case RunEnded() if event.answer.status == "complete":
                 await self._check_answer(event.answer, worker)
             case _:
@@ -243,7 +248,7 @@ class _Replaying:
             )
 
     async def _run_again(self, event: CellEnded, worker: NodeWorker) -> None:
-        cell = self._tape.cells[event.cell]
+        cell = self._tape.root.cells[event.cell]
         if not is_repeatable(cell):
             self.skipped.append(cell.cell)
             return

@@ -26,10 +26,12 @@ from abyme.examination import Examination
 from abyme.gathering import Stopped, gather, gather_again
 from abyme.history import in_short
 from abyme.journal.blobs import Blobs
+from abyme.journal.conversation import Conversation, Exchange
+from abyme.journal.figures import ROOT
 from abyme.journal.format import CHECKPOINTS, DATA
 from abyme.journal.outcomes import Outcomes
 from abyme.journal.reader import Record, read
-from abyme.journal.tape import Conversation, Exchange, Tape
+from abyme.journal.tape import Tape
 from abyme.journal.writer import Journal
 from abyme.ledger import Account
 from abyme.loop import Node, Outcome, run_node
@@ -48,8 +50,6 @@ from abyme.threads import in_thread
 from abyme.types import Answer, Finish, Quote, Status
 
 _log = logging.getLogger("abyme")
-
-ROOT = "0"
 
 
 class Shared(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,7 +154,7 @@ class Run:
             except BaseException:
                 await self._give_up(journal)
                 raise
-        teller = Teller(journal, tape, self._listener, remember=spec.redact)
+        teller = Teller(journal, tape.figures, self._listener, remember=spec.redact)
         events = first_events(spec, begun, changed)
         if data is not None:
             events += (loaded_event(at, data.documents[at], journal.folder) for at in changed)
@@ -166,7 +166,7 @@ class Run:
             tape.take(Record(0, time.time(), event))
         if goes_on is not None:
             self._opened.account = Account(spec.limits, spent=tape.spent)
-        self._conversation, self._earlier = tape.conversation, tape.earlier
+        self._conversation, self._earlier = tape.root.conversation, tape.root.earlier
 
     async def ask(self) -> Answer:
         """Deal with the question at hand; its answer is the last event when this returns.
@@ -250,9 +250,11 @@ class Run:
         data = here.data
         if data is None:
             data = await gather(spec, here.journal, self._emit, self._why_stop)
-        if not here.tape.node_started:
-            here.tape.seed = secrets.randbits(32)
-            self._emit(NodeStarted(ROOT, "", 0, self._conversation.question, here.tape.seed))
+        started = here.tape.root.started
+        if started is None:
+            question, seed = self._conversation.question, secrets.randbits(32)
+            started = NodeStarted(ROOT, "", 0, question, seed, model=spec.model.name)
+            self._emit(started)
         caller = Caller(
             here.account,
             self._shared.scheduler,
@@ -261,12 +263,12 @@ class Run:
             estimator=self._shared.estimator,
             price_of=spec.price_of,
         )
-        repl = self._repl_over(data, workers, caller)
+        repl = self._repl_over(data, workers, caller, started.seed)
         await self._working.enter_async_context(repl)
         examination = Examination(data, self._emit, here.tape.hashes, here.tape.measured)
         self._ready = _Ready(data, examination, caller, repl)
 
-    def _repl_over(self, data: Data, workers: Workers, caller: Caller) -> NodeRepl:
+    def _repl_over(self, data: Data, workers: Workers, caller: Caller, seed: int) -> NodeRepl:
         here, spec, goes_on = self._here, self._spec, self._spec.goes_on
         offered = {
             None: spec.sub_model,
@@ -280,7 +282,7 @@ class Run:
             workers,
             data,
             tuple(tool.description for tool in spec.tools.values()),
-            here.tape.seed,
+            seed,
             spec.limits.cell_seconds,
         )
         return NodeRepl(
@@ -290,7 +292,7 @@ class Run:
             self._emit,
             self._recorded,
             Blobs(here.journal.folder, CHECKPOINTS),
-            here.tape,
+            here.tape.root,
             accept_different=goes_on is not None and goes_on.accept_different,
         )
 
@@ -407,7 +409,7 @@ class Run:
 
     def _end(self, outcome: Outcome, quotes: tuple[Quote, ...]) -> Answer:
         here = self._here
-        teller, account = here.teller, here.account
+        figures, account = here.teller.figures, here.account
         answer = Answer(
             text=outcome.finish.text,
             value=outcome.finish.value,
@@ -417,11 +419,11 @@ class Run:
             usage=account.usage,
             cost=account.cost,
             seconds=round(account.seconds, 6),
-            turns=teller.turns,
-            peak_bytes=teller.peak_bytes,
-            cpu_seconds=round(teller.cpu_seconds, 6),
+            turns=figures.turns,
+            peak_bytes=figures.peak_bytes,
+            cpu_seconds=round(figures.cpu_seconds, 6),
             run=self.run,
-            layers=teller.layers or (),
+            layers=figures.layers or (),
         )
         # A journal that cannot be written has been said already, in the answer's reason.
         with contextlib.suppress(JournalError):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from abyme.events import CellEnded, Event, RunEnded, TurnEnded, WorkerStarted
+from abyme.events import Event, RunEnded
+from abyme.journal.figures import Figures
 from abyme.journal.outcomes import Outcomes
-from abyme.journal.tape import Tape
 from abyme.journal.writer import Journal
 
 _log = logging.getLogger("abyme")
@@ -16,38 +16,32 @@ Listener = Callable[[Event], None]
 
 
 class Teller:
-    """Tells of one run. Its figures begin with those of ``tape``.
+    """Tells of one run. ``figures`` are those that it has so far.
 
     ``remember``: keep what calls were answered, for a journal that does not have it.
     """
 
     def __init__(
-        self, journal: Journal, tape: Tape, listener: Listener | None, *, remember: bool = False
+        self,
+        journal: Journal,
+        figures: Figures,
+        listener: Listener | None,
+        *,
+        remember: bool = False,
     ) -> None:
         self._journal = journal
+        self.figures = figures
         self.outcomes = Outcomes() if remember else None
         self.listener = listener
-        self.turns = tape.turns_ended
-        self.peak_bytes = tape.peak_bytes
-        self.cpu_seconds = tape.cpu_seconds
-        self.layers = tape.layers
-        """Those that held in every worker; None as long as there was none."""
 
     def emit(self, event: Event) -> None:
         """Journal first; then whoever listens. A listener that raises is not heard again."""
         self._journal.append(event)
+        self.figures.take(event)
         if self.outcomes is not None:
             self.outcomes.take(event)
         if isinstance(event, RunEnded):
             event = event.with_head(self._journal.head)
-        elif isinstance(event, CellEnded):
-            self.peak_bytes = max(self.peak_bytes, event.result.peak_bytes)
-            self.cpu_seconds += event.result.cpu_seconds
-        elif isinstance(event, TurnEnded):
-            self.turns += 1
-        elif isinstance(event, WorkerStarted):
-            held = event.layers if self.layers is None else self.layers
-            self.layers = tuple(layer for layer in held if layer in event.layers)
         if self.listener is not None:
             try:
                 self.listener(event)

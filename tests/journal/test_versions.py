@@ -70,7 +70,7 @@ def test_it_is_read(folder: Path) -> None:
     (ended,) = of_kind(events, RunEnded)
     assert ended.answer.value == 121 and ended.answer.quotes[0].verified
     tape = Tape(read(folder))
-    assert tape.ended == ended.answer and len(tape.past) > 1 and not tape.in_flight
+    assert tape.ended == ended.answer and len(tape.root.past) > 1 and not tape.in_flight
 
 
 def note(number: int) -> None:
@@ -114,7 +114,7 @@ def test_a_run_of_format_2(runs: Path) -> None:
     assert any(path.suffix == ".z" for path in folder.rglob("*")) and verify(folder).whole
     tape = Tape(read(folder))
     assert tape.ended is not None and tape.ended.value == [31, {"total": 31}]
-    assert [exchange.question for exchange in tape.earlier] == ["How many kettles?"]
+    assert [exchange.question for exchange in tape.root.earlier] == ["How many kettles?"]
     assert tape.terms is not None and tape.terms.parameters == {"note": ("number",)}
     done = replay(str(folder), runs=runs)
     assert done.identical, done.difference

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 from collections.abc import Iterable, Iterator
 from typing import Literal
@@ -11,6 +12,7 @@ import msgspec
 
 from abyme.errors import DataChanged, DataError
 
+PAGE = mmap.ALLOCATIONGRANULARITY
 BLOCK = 1 << 20
 """Bytes read at once where a whole document is streamed."""
 
@@ -78,6 +80,7 @@ class Document(msgspec.Struct, frozen=True):
     path: str
     """Where its bytes lie: the user's file, or a copy in the run's folder (``owned``)."""
     bytes: int
+    """How many there are, from byte ``offset`` of the file on."""
     mtime_ns: int
     inode: int
     encoding: str = "utf-8"
@@ -86,6 +89,29 @@ class Document(msgspec.Struct, frozen=True):
     owned: bool = False
     measures: Measures | None = None
     """Exact, where loading has read the whole document anyway; else None."""
+    offset: int = 0
+    """A multiple of ``PAGE``: what begins there can be mapped by itself."""
+    file_bytes: int = 0
+    """Bytes of the file where the document is a part of it; else 0."""
+
+    def part(self, start: int, end: int) -> Document:
+        """Bytes ``start`` to ``end`` of it, which begin and end where characters do.
+
+        Raises ValueError for what does not lie in the document.
+        """
+        if not 0 <= start <= end <= self.bytes:
+            raise ValueError(f"no bytes {start} to {end} in {self.bytes:,} of {shown(self.name)}")
+        if (start, end) in ((0, self.bytes), (self.bom, self.bytes)):
+            return self
+        skipped = start // PAGE * PAGE
+        return msgspec.structs.replace(
+            self,
+            bytes=end - skipped,
+            bom=max(start, min(self.bom, end)) - skipped,
+            measures=None,
+            offset=self.offset + skipped,
+            file_bytes=self.file_bytes or self.bytes,
+        )
 
     def open(self) -> int:
         """A read-only descriptor of the document, for the caller to close.
@@ -141,6 +167,7 @@ class Document(msgspec.Struct, frozen=True):
         """Exactly ``length`` bytes, by ``pread``: a mapping would die with the file (SIGBUS)."""
         parts: list[_Raw] = []
         missing = length
+        start += self.offset
         while missing:
             try:
                 part = os.pread(descriptor, missing, start + length - missing)
@@ -154,14 +181,18 @@ class Document(msgspec.Struct, frozen=True):
 
     def _same(self, found: os.stat_result) -> bool:
         return (found.st_size, found.st_mtime_ns, found.st_ino) == (
-            self.bytes,
+            self.file_bytes or self.bytes,
             self.mtime_ns,
             self.inode,
         )
 
     def _changed(self, found: os.stat_result | None = None) -> DataChanged:
         what = f"{shown(self.name)} changed while the run was using it; run it again"
-        if found is not None and found.st_ino == self.inode and found.st_size > self.bytes:
+        if (
+            found is not None
+            and found.st_ino == self.inode
+            and found.st_size > (self.file_bytes or self.bytes)
+        ):
             what += (  # a log that is written to would end the next run too
                 ", or pipe in what there is of a file that grows: "
                 f"tail -n 1000000 {shown(self.name)} | abyme ask …"

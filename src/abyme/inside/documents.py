@@ -31,9 +31,10 @@ _MAX_COMPARED = 5000  # names that a name which does not exist is compared with
 class Store:
     """All documents of a run, by their place in the list (``index``).
 
-    ``documents`` are dicts of ``name``, ``bytes``, ``encoding``, ``errors`` and ``bom`` (the bytes
-    at the start that are no text). ``open_documents(index, count)`` gives read-only descriptors of
-    documents in a row, at least one, which are closed here, or their bytes where these come in
+    ``documents`` are dicts of ``name``, ``bytes``, ``encoding``, ``errors``, ``bom`` (the bytes at
+    the start that are no text) and, where they are parts of their files, ``offset`` (of whole
+    pages: the byte where they begin). ``open_documents(index, count)`` gives read-only descriptors
+    of documents in a row, at least one, which are closed here, or their bytes where these come in
     another way; what it raises passes through. A text
     becomes a ``str`` where that takes at most ``text_limit`` bytes of memory, else a
     :class:`~.text.LazyText`. ``text`` is the one text of a run, where it has been built before.
@@ -125,15 +126,16 @@ class Store:
     def _taken(self, index: int, given: int | Bytes) -> Bytes | None:
         """The bytes, or those behind a descriptor, which is closed; None where some are missing."""
         size = int(self.documents[index]["bytes"])
+        offset = int(self.documents[index].get("offset", 0))
         if not isinstance(given, int):
             return given if len(given) == size else None
         try:
             if size < MAPPED_FROM:
-                data: Bytes = os.pread(given, size, 0) if size else b""
-            elif os.fstat(given).st_size < size:
+                data: Bytes = os.pread(given, size, offset) if size else b""
+            elif os.fstat(given).st_size < offset + size:
                 return None
             else:
-                data = Mapped.of(given, size)
+                data = Mapped.of(given, size, offset)
         finally:
             os.close(given)
         return data if len(data) == size else None

@@ -21,11 +21,11 @@ class Mapped(mmap.mmap):
     _read = 0
 
     @classmethod
-    def of(cls, descriptor: int, size: int) -> Mapped:
-        """The first ``size`` bytes of an open file, which may be closed then."""
+    def of(cls, descriptor: int, size: int, offset: int = 0) -> Mapped:
+        """``size`` bytes of an open file, which may be closed then; ``offset``: of whole pages."""
         if sys.version_info >= (3, 13):
-            return cls(descriptor, size, access=mmap.ACCESS_READ, trackfd=False)
-        return cls(descriptor, size, access=mmap.ACCESS_READ)
+            return cls(descriptor, size, access=mmap.ACCESS_READ, offset=offset, trackfd=False)
+        return cls(descriptor, size, access=mmap.ACCESS_READ, offset=offset)
 
     def __getitem__(self, key: Any) -> Any:
         part = super().__getitem__(key)

@@ -110,7 +110,16 @@ FIELDS: Mapping[type[msgspec.Struct], Mapping[str, Rule]] = {
     e.DataLoaded: _rules("kind documents bytes skipped"),
     e.DocumentHashed: _rules("index sha256 copied"),
     e.DataMeasured: _rules("characters lines longest_line"),
-    e.NodeStarted: _rules("node parent depth seed", question=_text),
+    e.NodeStarted: _rules(
+        "node parent depth seed key model", question=_text, given=_struct(e.Given)
+    ),
+    e.Given: _rules("kind parts", names=_texts),
+    e.NodeEnded: _rules(
+        "node key status error_type usage cost seconds turns",
+        text=_text,
+        value=_value,
+        error=_text,
+    ),
     e.MessageAdded: _rules("node index role", text=_text),
     e.CallStarted: _rules(
         "key node cell kind model messages max_tokens reserved_tokens reserved_cost",

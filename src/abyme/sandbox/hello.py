@@ -32,6 +32,7 @@ def hello(
                 "encoding": document.encoding,
                 "errors": document.errors,
                 "bom": document.bom,
+                **({"offset": document.offset} if document.offset else {}),
             }
             for document in data.documents
         ],

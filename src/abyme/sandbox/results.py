@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from abyme.context.documents import Data
-from abyme.sandbox.frames import Done, FinishFrame, cut
+from abyme.context.documents import Data, Document
+from abyme.sandbox.frames import Done, FinishFrame, Place, cut
 from abyme.types import CellError, CellResult, Finish, Quote, Variable
 
 
@@ -35,14 +35,21 @@ def death(how: str, seconds: float, raw: str) -> CellResult:
 
 
 def finish_of(found: FinishFrame, data: Data) -> Finish:
-    """An answer with its quotes, of which those in no document are left out."""
-    documents = data.documents
+    """An answer with its quotes, of which those in no document are left out.
+
+    Their bytes are counted in the file, where a document is a part of one; their lines are not.
+    """
     quotes = tuple(
-        Quote(place.text, documents[place.document].name, place.line, place.start, place.end)
+        _quote(place, data.documents[place.document])
         for place in found.quotes
-        if place.document < len(documents)
+        if place.document < len(data.documents)
     )
     return Finish(found.value, found.text, found.via, quotes)
+
+
+def _quote(place: Place, document: Document) -> Quote:
+    start, end = place.start + document.offset, place.end + document.offset
+    return Quote(place.text, document.name, place.line, start, end)
 
 
 def _past_python(raw: str) -> str:

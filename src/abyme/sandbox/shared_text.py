@@ -26,7 +26,11 @@ SHARED_FROM = 4 << 20
 
 def worth_sharing(data: Data) -> bool:
     """Whether the workers over ``data`` should have one copy of its text."""
-    return data.kind == "text" and data.documents[0].bytes >= SHARED_FROM
+    if data.kind != "text":
+        return False
+    document = data.documents[0]
+    # A part of a text is one child's alone.
+    return not document.file_bytes and document.bytes >= SHARED_FROM
 
 
 class SharedTexts:
