@@ -12,7 +12,10 @@ from abyme.journal.conversation import Exchange
 def in_short(exchange: Exchange) -> Earlier:
     """What the next conversation is told of it."""
     answer = exchange.answer
-    return Earlier(exchange.question, "" if answer is None else answer.text)
+    if answer is None:
+        return Earlier(exchange.question, "")
+    short_of = "" if answer.status == "complete" else answer.reason or answer.status
+    return Earlier(exchange.question, answer.text, short_of)
 
 
 def history(exchanges: Sequence[Exchange], *, messages: bool = True) -> dict[str, Any]:

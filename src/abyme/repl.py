@@ -24,7 +24,7 @@ from abyme.journal.outcomes import Outcomes
 from abyme.node_worker import GONE, NodeWorker, Place
 from abyme.subcalls.router import Router
 from abyme.threads import in_thread
-from abyme.types import CellResult, Finish
+from abyme.types import CellResult, Finish, Variable
 
 Made = TypeVar("Made")
 
@@ -119,6 +119,16 @@ class NodeRepl:
     def cells(self) -> int:
         """How many there were so far."""
         return self._cell
+
+    @property
+    def variables(self) -> tuple[Variable, ...]:
+        """What the cells so far left, as they told of it, what changed last at the end."""
+        latest: dict[str, Variable] = {}
+        for cell in self._past:
+            for variable in () if cell.result is None else cell.result.variables:
+                latest.pop(variable.name, None)
+                latest[variable.name] = variable
+        return tuple(latest.values())
 
     async def caught_up(self) -> None:
         """Wait until the worker has all that earlier cells made; at once where there are none.

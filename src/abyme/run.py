@@ -351,7 +351,12 @@ class Run:
                 opening, spec, ready.data, status, estimator, question, earlier
             )
             ready.examination.begin(estimated=estimated)
-            return opened
+            if not earlier:
+                return opened
+            await ready.repl.caught_up()  # what did not come back is not named
+            return msgspec.structs.replace(
+                opened, variables=ready.repl.variables, cells=conversation.cells_before
+            )
 
         return Node(
             ROOT,

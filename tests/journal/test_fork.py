@@ -68,7 +68,7 @@ def test_with_another_question(runs: Path) -> None:
 
     def further(request: Any) -> str:
         told = request.messages[1].text
-        assert "Question:\nanother one" in told and "Asked: what is it?" in told
+        assert "Question:\nanother one" in told and "asked: what is it?" in told
         return cell("FINAL([n, history[0]['answer'], len(history[0]['messages'])])")
 
     rlm = scripted_rlm(runs, further)

@@ -149,7 +149,7 @@ def test_failures_in_any_order_are_the_same(runs: Path) -> None:
 
 def test_a_session_is_replayed_whole(runs: Path) -> None:
     def root(request: Any) -> str:
-        further = "Asked: first?" in request.messages[1].text
+        further = "asked: first?" in request.messages[1].text
         return cell("FINAL([a, history[0]['answer']])" if further else "a = 5\nFINAL(a)")
 
     rlm = scripted_rlm(runs, root)

@@ -62,6 +62,38 @@ def test_variables_and_exchanges_are_there(runs: Path) -> None:
     assert replay(session.run, runs=runs).identical and verify(runs / session.run).whole
 
 
+def test_a_further_question_is_told_what_there_is(runs: Path) -> None:
+    """The same in a session that goes on and in one that was closed and is opened again."""
+    answers = {
+        "first": "n = len(context)\nrows = [1, 2]\nFINAL(rows)",
+        "second": "rows = 'xy'\nFINAL(n)",
+        "third": "FINAL(n)",
+        "fourth": "FINAL(n)",
+    }
+    openings: dict[str, str] = {}
+
+    def root(request: Any) -> str:
+        told = request.messages[1].text
+        asked = told.partition("Question:\n")[2].split("\n")[0]
+        openings[asked] = told
+        return cell(answers[asked])
+
+    rlm = scripted_rlm(runs, root)
+    with rlm.session("some text") as session:
+        session.ask("first")
+        session.ask("second")
+    with rlm.session(run=session.run) as again:
+        again.ask("third")
+        again.ask("fourth")
+    assert "history" not in openings["first"] and "Variables" not in openings["first"]
+    assert "the last changed first: rows: list (2 items); n: int\n" in openings["second"]
+    assert "counted on from 2." in openings["second"]
+    for asked, number in (("third", 3), ("fourth", 4)):
+        assert "first: rows: str (2 characters); n: int\n" in openings[asked]
+        assert f"counted on from {number}." in openings[asked]
+        assert "`history[1]` asked: second\nThe answer:\n```\n9\n```\n" in openings[asked]
+
+
 def test_what_ends_one_question_ends_no_other(runs: Path) -> None:
     asked: list[str] = []
     go_on = threading.Event()
@@ -116,7 +148,10 @@ def test_it_is_gone_on_with_later(runs: Path) -> None:
 
 
 def test_limits_bind_the_session_and_turns_each_question(runs: Path) -> None:
+    openings: list[str] = []
+
     def root(request: Any) -> str:
+        openings.append(request.messages[1].text)
         if "This is the last message" in request.messages[-1].text:
             return "no more"
         return cell("print(1)")
@@ -127,6 +162,7 @@ def test_limits_bind_the_session_and_turns_each_question(runs: Path) -> None:
         assert (first.reason.split(":")[0], first.usage.calls) == ("max_turns", 3)
         second = session.ask("and?")
         assert (second.reason.split(":")[0], second.usage.calls) == ("max_calls", 5)
+        assert "perhaps not whole (max_turns: " in openings[-1] and "no more" in openings[-1]
         third = session.ask("and?")
         assert third.status == "failed" and "max_calls" in third.reason
         assert third.usage.calls == 5

@@ -9,7 +9,7 @@ import msgspec
 from abyme.dialects.prose import ProseFinish
 from abyme.events import DataMeasured, WorkerRestored
 from abyme.sandbox.base import Function
-from abyme.types import CellResult, Message
+from abyme.types import CellResult, Message, Variable
 
 MOST_REMINDERS = 3
 """Replies in a row without code, of which the last ends the run."""
@@ -35,6 +35,8 @@ class Earlier(msgspec.Struct, frozen=True):
 
     question: str
     answer: str
+    short_of: str = ""
+    """Why the answer is not a whole one: a limit, an interrupt, a failure."""
 
 
 class Opening(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +55,10 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     """The functions that the user added."""
     earlier: tuple[Earlier, ...] = ()
     """What was asked before, where this is a further question."""
+    variables: tuple[Variable, ...] = ()
+    """What the cells of earlier questions left, what changed last at the end."""
+    cells: int = 0
+    """Cells that ran for earlier questions: numbers go on from there."""
 
 
 class TurnReport(msgspec.Struct, frozen=True, kw_only=True):

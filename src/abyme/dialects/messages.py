@@ -77,7 +77,8 @@ class Fenced(msgspec.Struct, frozen=True, kw_only=True):
             tools=_tools(opening.tools),
         )
         parts = [
-            _earlier(opening.earlier),
+            _earlier(opening.earlier, opening.cells),
+            self._kept(opening.variables),
             f"Question:\n{opening.question}",
             f"The data:\n{opening.description}",
             status_line(opening.status),
@@ -159,16 +160,24 @@ class Fenced(msgspec.Struct, frozen=True, kw_only=True):
             for variable in result.variables:
                 latest.pop(variable.name, None)
                 latest[variable.name] = variable
+        told = self._named(list(latest.values()))
+        return f"New or changed variables: {told}" if told else ""
+
+    def _kept(self, variables: Sequence[Variable]) -> str:
+        """What earlier questions left, the newest first: that is what a question goes on from."""
+        told = self._named(variables[::-1])
+        return f"Variables that are there, the last changed first: {told}" if told else ""
+
+    def _named(self, variables: Sequence[Variable]) -> str:
         line, shown = "", 0
-        for variable in latest.values():
+        for variable in variables:
             more = _variable(variable)
             if len(line) + len(more) > self.variables_chars:
                 break
             line = f"{line}; {more}" if line else more
             shown += 1
-        left = len(latest) - shown
-        rest = f"; and {left:,} more (SHOW_VARS())" if left else ""
-        return f"New or changed variables: {line}{rest}" if latest else ""
+        left = len(variables) - shown
+        return f"{line}; and {left:,} more: print(SHOW_VARS())" if left else line
 
     def _restated(self, question: str) -> str:
         if len(question) <= self.question_chars:
@@ -193,21 +202,32 @@ def fenced(text: str) -> str:
     return f"{mark}\n{text}\n{mark}"
 
 
-def _earlier(earlier: Sequence[Earlier]) -> str:
+def _earlier(earlier: Sequence[Earlier], cells: int) -> str:
     """What was asked before, in short; what it made is still there."""
     if not earlier:
         return ""
-    lines = [
-        "This question follows others, in the same REPL: their variables are still there "
-        "(SHOW_VARS()), and `history` has the exchanges whole: a list of dicts with question, "
-        "answer, text and messages."
+    count = len(earlier)
+    before = "another question" if count == 1 else f"{count:,} other questions"
+    parts = [
+        f"This question follows {before} in the same REPL: what was made there is still there. "
+        f"Cells are counted on from {cells + 1:,}. Calls, time and cost are those of all questions "
+        "together, turns those of this one. `history[i]` is an earlier exchange whole: a dict with "
+        "`question`, `answer` (the value), `text` (the answer as text) and `messages` (dicts with "
+        "`role` and `text`: your code of then, and what came of it)."
     ]
-    if (left := len(earlier) - _EARLIER) > 0:
-        lines.append(f"({left:,} more before these)")
-    for exchange in earlier[-_EARLIER:]:
-        answer = shorten(exchange.answer, 5 * _LINE) if exchange.answer else "(none was found)"
-        lines += [f"- Asked: {one_line(exchange.question, 2 * _LINE)}", f"  Answered: {answer}"]
-    return "\n".join(lines)
+    for number in range(max(0, count - _EARLIER), count):
+        asked = one_line(earlier[number].question, 2 * _LINE)
+        parts.append(f"`history[{number}]` asked: {asked}\n{_answered(earlier[number])}")
+    return "\n\n".join(parts)
+
+
+def _answered(exchange: Earlier) -> str:
+    """An answer is made of data: it stands in a fence, as all does that is shown."""
+    why = f" ({one_line(exchange.short_of, _LINE)})" if exchange.short_of else ""
+    if not exchange.answer.strip():
+        return f"No answer was found{why}."
+    how = f"The answer is perhaps not whole{why}" if why else "The answer"
+    return f"{how}:\n{fenced(shorten(exchange.answer.strip(), 5 * _LINE))}"
 
 
 def _models(models: Sequence[str]) -> str:
