@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import hashlib
 import json
 import types
@@ -105,7 +106,8 @@ def test_no_text_is_left(runs: Path) -> None:
     make = lambda: Journal(runs, "r", redact=True)  # noqa: E731
     folder = write(make, started(redacted=True), *EVENTS)
     raw = (folder / "journal.jsonl").read_text()
-    assert SECRET not in raw and "4711" not in raw and "Ada" not in raw
+    assert SECRET not in raw and "Ada" not in raw
+    assert not re.search(r"\b4711\b", raw)  # a timestamp may hold these digits among others
     assert not any(path.is_file() for path in (folder / "blobs").rglob("*"))
     for kept in ('"note"', '"KeyError"', '"ValueError"', '"dict"', '"0/1/ab/0"'):
         assert kept in raw
