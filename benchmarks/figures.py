@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from abyme import RLM, Limits
 from benchmarks.endpoint import ROOT, SUB, Endpoint
@@ -77,7 +77,7 @@ class Bench:
         """``usual``, or a third of it where this is a quick run."""
         return max(2, usual // 3) if self.quick else usual
 
-    def rlm(self, **limits: int) -> RLM:
+    def rlm(self, **limits: Any) -> RLM:
         """An RLM whose root and sub-model are the server's."""
         return RLM(
             ROOT,

@@ -193,7 +193,7 @@ def _ten_turns(bench: Bench) -> Row:
     )
 
 
-def _run(bench: Bench, replies: list[str], context: Any, **limits: int) -> tuple[Answer, Path]:
+def _run(bench: Bench, replies: list[str], context: Any, **limits: Any) -> tuple[Answer, Path]:
     def sub(request: Request) -> str:
         prompt = request.messages[-1].text
         return _text(len(prompt) + int(prompt.split()[0]), _REPLY)

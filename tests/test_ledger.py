@@ -98,7 +98,8 @@ def test_an_actual_above_its_reservation_is_counted_in_full_and_stops_what_follo
     async def steps() -> None:
         node = account(max_tokens=1000)
         (await node.reserve(Amount(600))).settle(Usage(900, 600), 0.0)
-        assert node.snapshot()["tokens"] == {"used": 1500, "reserved": 0, "limit": 1000, "left": 0}
+        line = node.snapshot()["tokens"]
+        assert (line["used"], line["reserved"], line["limit"], line["left"]) == (1500, 0, 1000, 0)
         with pytest.raises(BudgetExceeded):
             await node.reserve(Amount(1))
 
@@ -349,17 +350,28 @@ def test_a_tenth_of_the_time_or_a_minute_is_kept_for_the_final_call(
         node.check_time(final=True)
 
 
+def line(
+    used: float, limit: float | None = None, left: float | None = None, share: float | None = None
+) -> dict[str, Any]:
+    node = None if limit is None else "0"
+    return {
+        "used": used, "reserved": 0, "limit": limit, "left": left, "share": share, "node": node
+    }  # fmt: skip
+
+
 def test_the_snapshot_says_of_each_kind_used_reserved_limit_and_left() -> None:
     clock = Clock()
     node = Account(Limits(max_calls=5, max_seconds=100.0, max_turns=4), clock)
     node.start_turn()
     clock.now += 12.5
     assert node.snapshot() == {
-        "calls": {"used": 0, "reserved": 0, "limit": 5, "left": 5},
-        "tokens": {"used": 0, "reserved": 0, "limit": None, "left": None},
-        "cost": {"used": 0, "reserved": 0, "limit": 5.0, "left": 5.0},
-        "turns": {"used": 1, "reserved": 0, "limit": 4, "left": 3},
-        "seconds": {"used": 12.5, "reserved": 0, "limit": 100.0, "left": 77.5},
+        "calls": line(0, 5, 5, 0.0),
+        "tokens": line(0),
+        "input_tokens": line(0),
+        "output_tokens": line(0),
+        "cost": line(0, 5.0, 5.0, 0.0),
+        "turns": line(1, 4, 3, 0.25),
+        "seconds": line(12.5, 100.0, 77.5, 0.125),
     }
 
 
@@ -378,7 +390,7 @@ class Bench:
         self.child = Account(Limits(max_tokens=400, max_cost=None), parent=self.root)
         self.settled = Usage()
         self.open: set[Reservation] = set()
-        self.served: list[int] = []
+        self.served: dict[Account, list[int]] = {self.root: [], self.child: []}
 
     def check(self) -> None:
         state = self.root.snapshot()
@@ -398,7 +410,7 @@ class Bench:
             reservation = await node.reserve(amount)
         except BudgetExceeded:
             return
-        self.served.append(number)
+        self.served[node].append(number)
         self.open.add(reservation)
         try:
             self.check()
@@ -440,7 +452,8 @@ class Bench:
                 assert task.exception() is None, task.exception()
         for line in self.root.snapshot().values():
             assert line["reserved"] == 0
-        assert self.served == sorted(self.served)  # all asked in order and were served so
+        for served in self.served.values():
+            assert served == sorted(served)  # all of a node asked in order and were served so
 
 
 @settings(max_examples=150, deadline=None)

@@ -48,8 +48,9 @@ def test_the_signature_of_rlm() -> None:
 
 def test_the_fields_of_limits_and_answer() -> None:
     assert Limits.__struct_fields__ == (
-        "max_turns", "max_calls", "max_tokens", "max_cost", "max_seconds", "max_depth",
-        "max_width", "cell_seconds", "call_seconds",
+        "max_turns", "max_calls", "max_tokens", "max_input_tokens", "max_output_tokens",
+        "max_cost", "max_seconds", "max_depth", "max_width", "cell_seconds", "call_seconds",
+        "children",
     )  # fmt: skip
     assert Answer.__struct_fields__ == (
         "text", "value", "status", "reason", "quotes", "usage", "cost", "seconds", "turns",

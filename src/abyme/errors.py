@@ -121,11 +121,16 @@ class BadReply(ModelError):
 
 
 class BudgetExceeded(AbymeError):
-    """A limit of the run would be passed. ``limit`` is the field of ``Limits`` that binds."""
+    """A limit would be passed. ``limit`` is the field of ``Limits`` that binds.
 
-    def __init__(self, limit: str, message: str) -> None:
-        super().__init__(f"{message}; raise it with --{limit.replace('_', '-')}")
+    ``node``: the child whose limit that is; "" where it is the run's own.
+    """
+
+    def __init__(self, limit: str, message: str, node: str = "") -> None:
+        flag = limit.replace("max_", "child_") if node else limit
+        super().__init__(f"{message}; raise it with --{flag.replace('_', '-')}")
         self.limit = limit
+        self.node = node
         self._message = message
 
     @property

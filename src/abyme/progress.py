@@ -78,6 +78,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
             "max_turns": self.turn - self.earlier_turns - 1,
             "max_calls": self.calls,
             "max_tokens": self.usage.tokens,
+            "max_input_tokens": self.usage.input_tokens,
+            "max_output_tokens": self.usage.output_tokens,
             "max_cost": self.cost,
             "max_seconds": self.seconds,
         }

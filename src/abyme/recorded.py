@@ -18,7 +18,15 @@ from urllib.parse import urlsplit
 import msgspec
 
 from abyme.beginning import lines_until
-from abyme.config import Limits, limit_problem
+from abyme.config import (
+    NUMBERS,
+    ChildLimits,
+    Limits,
+    children_above,
+    children_problem,
+    is_above,
+    limit_problem,
+)
 from abyme.errors import ConfigError, JournalError
 from abyme.events import Terms
 from abyme.journal.reader import Record, read
@@ -173,26 +181,29 @@ def limits_named(limits: Mapping[str, Any]) -> Limits:
     known = {
         name: value
         for name, value in limits.items()
-        if name in Limits.__struct_fields__ and not limit_problem(name, value)
+        if name in NUMBERS and not limit_problem(name, value)
     }
-    return Limits(**known)
+    return Limits(**known, children=_children_named(limits.get("children", ())))
+
+
+def _children_named(children: Any) -> tuple[ChildLimits, ...]:
+    try:
+        named = msgspec.convert(children, tuple[ChildLimits, ...])
+    except (msgspec.ValidationError, ConfigError):
+        return ()
+    return () if children_problem(named) else named
 
 
 def lowered(limits: Limits, own: Limits) -> Limits:
     """``limits`` where they are not above ``own``, and else these."""
-    return msgspec.structs.replace(
-        own,
-        **{
-            name: value
-            for name in Limits.__struct_fields__
-            if not is_above(value := getattr(limits, name), getattr(own, name))
-        },
-    )
-
-
-def is_above(limit: float | None, own: float | None) -> bool:
-    """Whether a limit allows more than ``own``; None is no limit."""
-    return own is not None and (limit is None or limit > own)
+    lower = {
+        name: value
+        for name in NUMBERS
+        if not is_above(value := getattr(limits, name), getattr(own, name))
+    }
+    if not children_above(limits.children, own):
+        lower["children"] = limits.children
+    return msgspec.structs.replace(own, **lower)
 
 
 def same_address(one: str, other: str) -> bool:

@@ -20,11 +20,20 @@ from typing import Any
 
 import msgspec
 
-from abyme.config import Limits
+from abyme.config import ChildLimits, Limits, children_above, is_above
 from abyme.errors import ConfigError
 from abyme.settings_file import FILE_NAME as FILE_NAME
 from abyme.settings_file import check_folder, read_file, shown_path, values_of
-from abyme.settings_values import LIMITS, LISTS, TOP, checked, from_text, nearest, no_limit
+from abyme.settings_values import (
+    CHILD,
+    LIMITS,
+    LISTS,
+    TOP,
+    checked,
+    from_text,
+    nearest,
+    no_limit,
+)
 
 CONFIG_VARIABLE = "ABYME_CONFIG"
 _MEANT = {"ABYME_API_KEY": "OPENAI_API_KEY"}
@@ -233,12 +242,16 @@ class _Source:
         """Take out, and return, the limits that are above ``limits``."""
         above = {}
         for name in LIMITS:
-            own = getattr(limits, name)
-            if own is not None and name in self.values:
-                value = no_limit(name, self.values[name])
-                if value is None or value > own:
-                    above[name] = value
-                    del self.values[name], self.origins[name]
+            if name not in self.values:
+                continue
+            value = no_limit(name, self.values[name])
+            if name == "children":
+                is_over = bool(children_above(value, limits))
+            else:
+                is_over = is_above(value, getattr(limits, name))
+            if is_over:
+                above[name] = value
+                del self.values[name], self.origins[name]
         return above
 
 
@@ -254,8 +267,17 @@ class _Merged:
         """Lay ``source`` over what is there; prices of a model that it replaces go."""
         top = {name: value for name, value in source.values.items() if name in TOP}
         limits = {n: no_limit(n, value) for n, value in source.values.items() if n in LIMITS}
-        self.origins.update(source.origins)
-        self.ranks.update(dict.fromkeys(source.values, source.rank))
+        of_child = {
+            CHILD[n]: no_limit(n, value) for n, value in source.values.items() if n in CHILD
+        }
+        if of_child:
+            children = limits.get("children", self.settings.limits.children) or (ChildLimits(),)
+            limits["children"] = tuple(
+                msgspec.structs.replace(each, **of_child) for each in children
+            )
+        for name in source.values:
+            shown = "children" if name in CHILD else name
+            self.origins[shown], self.ranks[shown] = source.origins[name], source.rank
         sub = "sub_model" if "sub_model" in self.origins else "model"
         for price, model in (("price", "model"), ("sub_price", sub)):
             replaced = model in top and price not in top
@@ -272,8 +294,9 @@ def _environment(environ: Mapping[str, str]) -> tuple[_Source, dict[str, str]]:
     source = _Source(_ENVIRONMENT)
     url = environ.get("OPENAI_BASE_URL", "").strip()
     source.set("base_url", url or None, "OPENAI_BASE_URL")
-    variables = {f"ABYME_{name.upper()}": name for name in (*TOP, *LIMITS)}
+    variables = {f"ABYME_{name.upper()}": name for name in (*TOP, *LIMITS, *CHILD)}
     del variables["ABYME_API_KEY"], variables["ABYME_API_KEY_ENV"]  # a key has its variable
+    del variables["ABYME_CHILDREN"]  # as tables in a file, or one by one
     for variable, name in variables.items():
         text = environ.get(variable)
         if text is None or (not text.strip() and name != "local_servers"):

@@ -15,7 +15,9 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
-from abyme.config import OPTIONAL, Limits, limit_problem
+import msgspec
+
+from abyme.config import OPTIONAL, ChildLimits, Limits, children_problem, limit_problem
 from abyme.errors import ConfigError
 from abyme.secrets import HIDDEN, scrub_names
 
@@ -29,6 +31,8 @@ SWITCHES = ("redact", "durable")
 TOP = (*TEXTS, *PRICES, *LISTS, *SWITCHES)
 """The keys above ``[limits]``."""
 LIMITS = Limits.__struct_fields__
+CHILD = {f"child_{name.removeprefix('max_')}": name for name in ChildLimits.__struct_fields__}
+"""Flags and variables that set one limit of all children, each with the limit's name."""
 NO_LIMIT = "none"
 """What stands for no limit: TOML has no null."""
 
@@ -56,22 +60,26 @@ def checked(name: str, value: object, called: str) -> Any:
         return _list(name, value, called)
     if name in SWITCHES:
         return _switch(value, called)
-    return _limit(name, value, called)
+    if name == "children":
+        return _children(value, called)
+    return _limit(CHILD.get(name, name), value, called)
 
 
 def from_text(name: str, text: str, called: str) -> Any:
     """The setting ``name`` as a variable or a flag has it: always text. Raises ConfigError."""
     text = text.strip()
-    return checked(name, _number(text) if name in LIMITS else text, called)
+    return checked(name, _number(text) if name in LIMITS or name in CHILD else text, called)
 
 
-def no_limit(name: str, value: object) -> object:
+def no_limit(name: str, value: Any) -> Any:
     """``value`` of the limit ``name`` as :class:`Limits` has it: None for "none"."""
-    return None if name in LIMITS and value == NO_LIMIT else value
+    return None if (name in LIMITS or name in CHILD) and value == NO_LIMIT else value
 
 
 def as_toml(value: object) -> str:
     """A value as a file of settings has it, None being no limit."""
+    if isinstance(value, tuple) and any(isinstance(each, ChildLimits) for each in value):
+        return f"[{', '.join(map(_table, value))}]"
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return json.dumps(NO_LIMIT if value is None else value, ensure_ascii=False)
@@ -84,19 +92,25 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def unknown_key(key: str, where: str, *, in_limits: bool) -> ConfigError:
     """The error for a key that does not exist, or not there."""
-    if HIDDEN in scrub_names(key):
-        key = "a name that looks like a secret"
-    elif not key.isprintable() or len(key) > 60:
-        key = "a long or unprintable key"
+    key = shown_key(key)
     if not in_limits and key in LIMITS:
         return ConfigError(f"{where}{key} is a limit: write it below the line [limits]")
     if in_limits and key in TOP:
         return ConfigError(f"{where}{key} is no limit: write it above the line [limits]")
+    if key in CHILD:
+        return ConfigError(f"{where}{key} is a flag: write children = [{{{CHILD[key]} = …}}]")
     known = LIMITS if in_limits else (*TOP, "limits")
     meant = nearest(key, known)
     guess = f"did you mean {meant}?" if meant else f"there are {', '.join(known)}"
     place = " in [limits]" if in_limits else ""
     return ConfigError(f"{where}{key} is not known{place} in this version: {guess}")
+
+
+def shown_key(key: str) -> str:
+    """A key that nobody knows, as it may be shown."""
+    if HIDDEN in scrub_names(key):
+        return "a name that looks like a secret"
+    return key if key.isprintable() and len(key) <= 60 else "a long or unprintable key"
 
 
 def kind_of(value: object) -> str:
@@ -194,6 +208,33 @@ def _limit(name: str, value: object, called: str) -> Any:
     if problem := limit_problem(name, value, f'"{NO_LIMIT}"'):
         raise ConfigError(f"{called} {problem}")
     return value
+
+
+def _children(value: object, called: str) -> tuple[ChildLimits, ...]:
+    """A list of tables, one for each depth."""
+    if not isinstance(value, list | tuple) or not all(isinstance(each, dict) for each in value):
+        raise ConfigError(f"{called} must be a list of tables, like [{{max_turns = 15}}]")
+    children = tuple(_child(table, f"{called}: ") for table in value)
+    if problem := children_problem(children):
+        raise ConfigError(f"{called} {problem}")
+    return children
+
+
+def _child(table: dict[str, Any], where: str) -> ChildLimits:
+    known = ChildLimits.__struct_fields__
+    for key in table:
+        if key not in known:
+            raise ConfigError(f"{where}a child has {_some(known)}, no {shown_key(key)}")
+    limits = {key: _limit(key, value, f"{where}{key}") for key, value in table.items()}
+    return ChildLimits(**{key: no_limit(key, value) for key, value in limits.items()})
+
+
+def _table(child: ChildLimits) -> str:
+    """One child's limits as a table of TOML: those that are not the default."""
+    default = msgspec.structs.asdict(ChildLimits())
+    own = msgspec.structs.asdict(child)
+    parts = [f"{name} = {as_toml(own[name])}" for name in own if own[name] != default[name]]
+    return f"{{{', '.join(parts)}}}"
 
 
 def _some(names: Iterable[str]) -> str:

@@ -54,12 +54,15 @@ _LIMITS = {
     "max_turns": "replies of the root that are followed by running code",
     "max_calls": "model calls, the root's own included",
     "max_tokens": "input and output tokens together",
+    "max_input_tokens": "input tokens alone",
+    "max_output_tokens": "output tokens alone",
     "max_cost": "US dollars; binds where the prices of the models are known",
     "max_seconds": "from the start of a run to its answer",
-    "max_depth": "of recursion; only 1 in this version",
+    "max_depth": "of recursion; 1: sub-calls are plain model calls",
     "max_width": "model calls in flight at once",
     "cell_seconds": "that one cell may compute",
     "call_seconds": "that one model call may take, all its attempts included",
+    "children": "of a child, depth by depth, like [{max_turns = 15, max_cost = 0.5}]",
 }
 
 

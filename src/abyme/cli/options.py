@@ -16,11 +16,18 @@ _LIMITS = {
     "max-seconds": ("N", "For the whole run; 1800."),
     "max-calls": ("N", "Model calls; 1000."),
     "max-tokens": ("N", "In and out together; no limit."),
+    "max-input-tokens": ("N", "In alone; no limit."),
+    "max-output-tokens": ("N", "Out alone; no limit."),
     "max-turns": ("N", "Turns of the root; 30."),
     "max-width": ("N", "Model calls at once; 64."),
-    "max-depth": ("N", "Depth of recursion; only 1 for now."),
+    "max-depth": ("N", "Depth of recursion; 1: sub-calls are plain."),
     "cell-seconds": ("N", "That a cell may compute; 120."),
     "call-seconds": ("N", "For one model call; 600."),
+    "child-turns": ("N", "Turns of a child; 15."),
+    "child-calls": ("N", "Model calls of a child; what its parent has left."),
+    "child-tokens": ("N", "Tokens of a child; what its parent has left."),
+    "child-cost": ("$", "Of a child; what its parent has left."),
+    "child-seconds": ("N", "For a child; what its parent has left."),
 }
 """What each limit is, and behind the semicolon what it is by default."""
 

@@ -34,6 +34,11 @@ def raised(name: str, limit: float | None) -> str:
     return f"--{name.replace('_', '-')} {_number(2 * limit) if limit else 'N'}"
 
 
+def child_flag(name: str) -> str:
+    """The flag that sets the limit ``name`` of all children: ``--child-cost``."""
+    return f"--child-{name.removeprefix('max_')}"
+
+
 def _number(value: float) -> str:
     return f"{value:.0f}" if value == int(value) else f"{value:g}"
 

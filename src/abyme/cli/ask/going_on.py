@@ -19,8 +19,8 @@ from abyme.cli.ask import Earlier, Order, Shown
 from abyme.cli.ask.arguments import Asked
 from abyme.cli.model_choice import Choice, default_model
 from abyme.cli.sandboxes import chosen_sandbox
-from abyme.cli.text import limit_met, raised
-from abyme.config import Limits, runs_folder
+from abyme.cli.text import child_flag, limit_met, raised
+from abyme.config import Limits, children_above, is_above, runs_folder
 from abyme.context.documents import shown as on_one_line
 from abyme.errors import ConfigError, JournalError
 from abyme.events import Terms
@@ -33,7 +33,6 @@ from abyme.journal.tape import Tape
 from abyme.models.quoting import public_url, shown_url
 from abyme.recorded import (
     address_named,
-    is_above,
     is_asked,
     limits_named,
     lowered,
@@ -238,7 +237,14 @@ def _lowered_note(recorded: Limits, limits: Limits, given: set[str]) -> list[str
     ]
     if not lower:
         return []
-    flags = " ".join(raised(name, getattr(limits, name)).replace("N", "…") for name in lower)
+    flags = " ".join(
+        raised(name, getattr(limits, name)).replace("N", "…")
+        for name in lower
+        if name != "children"
+    )
+    if "children" in lower:
+        above = children_above(recorded.children, limits)
+        flags = " ".join([flags, *(f"{child_flag(name)} …" for name in above)]).strip()
     return [
         f"the journal's {' and '.join(lower)} {'is' if len(lower) == 1 else 'are'} above your own, "
         f"which {'binds' if len(lower) == 1 else 'bind'}, since this run is not in your folder of "

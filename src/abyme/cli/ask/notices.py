@@ -159,6 +159,10 @@ def limits_text(limits: Mapping[str, Any], unpriced: str) -> str:
         parts.append(limit_text(limits["max_seconds"]))
     if limits.get("max_tokens") is not None:
         parts.append(f"{limits['max_tokens']:,} tokens")
+    if limits.get("max_input_tokens") is not None:
+        parts.append(f"{limits['max_input_tokens']:,} input tokens")
+    if limits.get("max_output_tokens") is not None:
+        parts.append(f"{limits['max_output_tokens']:,} output tokens")
     if limits.get("max_calls") is not None:
         parts.append(f"{limits['max_calls']:,} calls")
     parts.append(plural(limits["max_turns"], "turn"))

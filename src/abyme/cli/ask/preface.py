@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from abyme.cli.model_choice import Choice
+from abyme.cli.text import child_flag
+from abyme.config import Limits, children_above
 from abyme.models.quoting import scrub, shorten
 from abyme.settings import Loaded
 from abyme.settings_file import FILE_NAME
@@ -53,8 +56,16 @@ def _refusal(settings: Loaded) -> list[str]:
     wanted = " and ".join(f"{name} = {as_toml(value)}" for name, value in asked.items())
     limits = settings.settings.limits
     own = " and ".join(as_toml(getattr(limits, name)) for name in asked)
-    flags = " ".join(f"--{name.replace('_', '-')} {_typed(value)}" for name, value in asked.items())
+    flags = " ".join(_flags(name, value, limits) for name, value in asked.items())
     return [f"asks for {wanted}, more than your own {own}: give {flags} to allow it"]
+
+
+def _flags(name: str, value: Any, own: Limits) -> str:
+    """What allows ``value`` for the limit ``name``."""
+    if name == "children":
+        above = children_above(value, own)
+        return " ".join(f"{child_flag(each)} {_typed(most)}" for each, most in above.items())
+    return f"--{name.replace('_', '-')} {_typed(value)}"
 
 
 def _typed(value: object) -> str:

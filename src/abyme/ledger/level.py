@@ -1,0 +1,118 @@
+"""The sums of one node against its own limits; of the tree it knows nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from abyme.config import Limits
+from abyme.errors import BudgetExceeded
+from abyme.ledger.amounts import COST, KINDS, NANO, NOTHING, Sums, nano_limit, shown
+from abyme.types import Usage
+
+
+class Level:
+    """What node ``node`` and all below it have spent, have in flight, and hold for last calls.
+
+    ``of_child``: whether the limits are a child's, and not the run's own.
+    """
+
+    def __init__(self, node: str, limits: Limits, *, of_child: bool) -> None:
+        self.node = node
+        self._of_child = of_child
+        self.most: tuple[int | None, ...] = (
+            limits.max_calls,
+            limits.max_tokens,
+            limits.max_input_tokens,
+            limits.max_output_tokens,
+            nano_limit(limits.max_cost),
+        )
+        self._bounds = tuple((k, most) for k, most in enumerate(self.most) if most is not None)
+        self.settled = [0] * len(KINDS)
+        self.reserved = [0] * len(KINDS)
+        self.held = [0] * len(KINDS)
+        self.usage = Usage()
+        self.unpriced = 0
+        """Settled calls whose price is not known."""
+
+    def binding(self, ask: Sums, usable: Sums, *, in_flight: bool) -> int | None:
+        """The kind whose limit ``ask`` would pass. What asks nothing of a kind passes no limit.
+
+        ``usable``: the part of what is held that the asker may use. ``in_flight``: beside the
+        calls in flight; else as if they were over and had cost nothing.
+        """
+        for kind, most in self._bounds:
+            if ask[kind] == 0:
+                continue
+            total = self.settled[kind] + self.held[kind] - usable[kind] + ask[kind]
+            if in_flight:
+                total += self.reserved[kind]
+            if total > most:
+                return kind
+        return None
+
+    def free(self, kind: int, usable: Sums = NOTHING, *, in_flight: bool = True) -> float:
+        """What is neither settled, reserved nor held; ``inf`` without a limit, never below 0."""
+        most = self.most[kind]
+        if most is None:
+            return math.inf
+        taken = self.settled[kind] + self.held[kind] - usable[kind]
+        return max(0, most - taken - (self.reserved[kind] if in_flight else 0))
+
+    def passed(self) -> int | None:
+        """The kind of which so much was spent that what is held is not there any more."""
+        for kind, most in self._bounds:
+            if self.settled[kind] + self.held[kind] > most:
+                return kind
+        return None
+
+    def share(self, kind: int) -> float:
+        """The part of the limit that is spent or in flight: 0 to 1, or above."""
+        most = self.most[kind]
+        return (self.settled[kind] + self.reserved[kind]) / most if most else 0.0
+
+    def refusal(self, kind: int, final: bool, need: str = "") -> BudgetExceeded:
+        """One line: whose limit, what is used and kept, ``need``, and what raises it."""
+        name, most = KINDS[kind], self.most[kind] or 0
+        unit = "" if kind == COST else f" {name.replace('_', ' ')}"
+        parts = [f"{shown(kind, self.settled[kind])} of {shown(kind, most)}{unit} are used"]
+        if self.held[kind] and not final:
+            parts.append(f"{shown(kind, self.held[kind])} kept for the final answer")
+        parts += [need] if need else []
+        node = self.node if self._of_child else ""
+        whose = f"max_{name} of node {node}" if node else f"max_{name}"
+        return BudgetExceeded(f"max_{name}", f"{whose}: {', '.join(parts)}", node)
+
+
+def snapshot(own: Level, path: Iterable[Level]) -> dict[str, dict[str, Any]]:
+    """The lines of :meth:`abyme.ledger.Account.snapshot` for the kinds that levels count.
+
+    ``path``: from the root to ``own``.
+    """
+    levels = tuple(path)
+    lines: dict[str, dict[str, Any]] = {}
+    for kind, name in enumerate(KINDS):
+        tightest = min(levels, key=lambda level: level.free(kind))
+        left = tightest.free(kind)
+        bound = math.isfinite(left)
+        lines[name] = {
+            "used": own.settled[kind],
+            "reserved": own.reserved[kind],
+            "limit": own.most[kind],
+            "left": int(left) if bound else None,
+            "share": tightest.share(kind) if bound else None,
+            "node": tightest.node if bound else None,
+        }
+        if kind == COST:
+            _in_dollars(lines[name], own.unpriced > 0, bound and tightest.unpriced > 0)
+    return lines
+
+
+def _in_dollars(line: dict[str, Any], unpriced: bool, unpriced_above: bool) -> None:
+    for key in ("used", "reserved", "limit", "left"):
+        line[key] = None if line[key] is None else line[key] / NANO
+    if unpriced:
+        line["used"] = None
+    if unpriced_above:
+        line["left"] = line["share"] = None
