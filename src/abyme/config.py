@@ -25,8 +25,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Wall-clock seconds from the start of the run to its answer."""
     max_depth: int = 1
     """1: sub-calls are plain model calls. Children with a REPL of their own are not built yet."""
-    max_width: int = 64
-    """Model calls of this run in flight at once."""
+    max_width: int | None = None
+    """Model calls of this run in flight at once, from the start. None: as many as the endpoint
+    bears, found out by beginning with 16."""
     cell_seconds: float = 120.0
     """Seconds that one cell may compute; the clock stops while it waits for host calls."""
     call_seconds: float = 600.0
@@ -37,8 +38,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             if problem := limit_problem(name, getattr(self, name)):
                 raise ConfigError(f"{name} {problem}")
 
+    @property
+    def most_at_once(self) -> int:
+        """The most model calls that can ever be in flight at once."""
+        return self.max_width or WIDEST
 
-OPTIONAL = ("max_calls", "max_tokens", "max_cost", "max_seconds")
+
+WIDEST = 1024
+"""Calls that are in flight at one endpoint at the very most, unless ``max_width`` says more."""
+OPTIONAL = ("max_calls", "max_tokens", "max_cost", "max_seconds", "max_width")
 """Limits that a run can do without."""
 _FRACTIONS = frozenset({"max_cost", "max_seconds", "cell_seconds", "call_seconds"})
 _MOST = 10**15

@@ -17,7 +17,7 @@ _LIMITS = {
     "max-calls": ("N", "Model calls; 1000."),
     "max-tokens": ("N", "In and out together; no limit."),
     "max-turns": ("N", "Turns of the root; 30."),
-    "max-width": ("N", "Model calls at once; 64."),
+    "max-width": ("N", "Model calls at once; as the endpoint bears."),
     "max-depth": ("N", "Depth of recursion; only 1 for now."),
     "cell-seconds": ("N", "That a cell may compute; 120."),
     "call-seconds": ("N", "For one model call; 600."),

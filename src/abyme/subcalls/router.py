@@ -32,6 +32,7 @@ from abyme.types import FailedCall, Message
 MAX_BATCH = 100_000
 MAX_HOST_CALLS = 10_000
 """Calls of a cell that no limit of the run counts; each is two events in the journal."""
+MAX_TOOLS_AT_ONCE = 64
 MAX_TOLD = 256_000_000
 """Characters of the arguments of a node's tools, all of which the journal keeps."""
 _OVER = "the question has been answered: no call is made any more"
@@ -98,8 +99,8 @@ class Router:
         self._models = models
         self._tools = tools
         self._emit = emit
-        self._width = account.limits.max_width
-        self._tools_at_once = asyncio.Semaphore(self._width)
+        self._width = account.limits.most_at_once
+        self._tools_at_once = asyncio.Semaphore(min(self._width, MAX_TOOLS_AT_ONCE))
         self._keys = Keys(node)
         self._told = 0
         self._record: Record | None = None
