@@ -18,6 +18,7 @@ to one event loop.
 from __future__ import annotations
 
 import asyncio
+import resource
 from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 from types import TracebackType
@@ -32,9 +33,9 @@ from abyme.types import Reply
 class Scheduler:
     """One per process. :meth:`share` is what a run gets of it."""
 
-    def __init__(self, *, start: int = START, most: int = MOST) -> None:
+    def __init__(self, *, start: int = START, most: int | None = None) -> None:
         self._start = start
-        self._most = most
+        self._most = most or _most_open()
         self._endpoints: dict[str, _Endpoint] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -221,6 +222,12 @@ class _Endpoint:
     def _resume(self) -> None:
         self._timer = None
         self.places.serve()
+
+
+def _most_open() -> int:
+    """Attempts in flight at an endpoint at the most: each holds a descriptor of this process."""
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST if descriptors < 0 else min(MOST, max(START, descriptors // 2))
 
 
 _NO_SLOT = Slot(None, Line(0, 0), False)
