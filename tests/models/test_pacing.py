@@ -96,15 +96,40 @@ def test_an_explicit_width_is_the_start_until_the_first_refusal() -> None:
 # -- narrower ------------------------------------------------------------------------------------
 
 
-def test_a_refusal_halves_once_a_round_trip_and_never_below_one() -> None:
+def test_a_refusal_halves_once_a_round_trip() -> None:
     pace = Pace()
     out = [pace.sent(at + 1) for at in range(16)]
     for number in out:
         pace.refused(number)
     assert pace.width == 8
-    for expected in (4, 2, 1, 1):
+    refuse(pace)
+    assert pace.width == 4
+
+
+def test_below_four_it_narrows_where_most_is_refused_and_never_below_one() -> None:
+    pace = Pace(start=4)
+    refuse(pace)
+    refuse(pace)
+    assert (pace.width, pace.doubling) == (4, False)
+    refuse(pace)
+    assert pace.width == 2
+    for _ in range(9):
         refuse(pace)
-        assert pace.width == expected
+    assert pace.width == 1
+
+
+def test_refusals_at_random_leave_it_some_width() -> None:
+    chance = random.Random(5)
+    pace = Pace()
+    widths = []
+    for _ in range(3000):
+        number = pace.sent(pace.width)
+        if chance.random() < 0.2:
+            pace.refused(number)
+        else:
+            pace.succeeded(number, Timed(1.0))
+        widths.append(pace.width)
+    assert sum(widths[100:]) / 2900 > 3.5
 
 
 def test_a_refusal_goes_to_what_was_in_use_where_that_is_less() -> None:
@@ -225,6 +250,38 @@ def test_few_samples_decide_nothing() -> None:
     assert window(small, 1000.0) == 8
 
 
+# -- stalled -------------------------------------------------------------------------------------
+
+
+def answer(pace: Pace, count: int) -> None:
+    for _ in range(count):
+        number = pace.sent(1)
+        pace.succeeded(number, Timed(1.0))
+        pace.ended(number)
+
+
+def test_attempts_that_hang_leave_their_places_to_others_up_to_once_the_width() -> None:
+    pace = Pace(start=4, most=4)
+    hung = [pace.sent(at + 1) for at in range(4)]
+    answer(pace, 12)
+    assert pace.places == pace.width == 4, "not overtaken often enough"
+    answer(pace, 8)
+    assert (pace.width, pace.places) == (4, 8)
+    more = [pace.sent(at + 5) for at in range(4)]
+    answer(pace, 40)
+    assert pace.places == 2 * pace.width
+    for number in hung + more:
+        pace.ended(number)
+    assert pace.places == pace.width
+
+
+def test_where_nothing_is_answered_nothing_counts_as_stalled() -> None:
+    pace = Pace(start=4)
+    for at in range(100):
+        pace.sent(at + 1)
+    assert pace.places == 4
+
+
 # -- whatever happens ----------------------------------------------------------------------------
 
 
@@ -258,11 +315,13 @@ def test_whatever_happens_the_width_stays_in_its_bounds(
                 seconds = chance.lognormvariate(0, 1)
                 pace.succeeded(number, Timed(seconds, "m", 10, chance.randrange(9)))
                 assert pace.width >= before or before > start, "slowness ends at the start"
+            pace.ended(number)
         if chance.random() < 0.01:
             pace.lagged(chance.random())
         assert 1 <= pace.width <= most
         assert pace.width <= 2 * before
-        assert pace.width >= min(before, max(1, before // 2), 8) or before < 16
+        assert pace.width <= pace.places <= pace.width + min(pace.width, len(out))
+        assert pace.width >= min(before // 2, start // 2) or before <= 4
 
 
 @settings(max_examples=60, deadline=None)

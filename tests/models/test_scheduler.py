@@ -117,9 +117,11 @@ def test_refusals_halve_once_a_round_trip_and_never_below_one() -> None:
         gate.set()
         await asyncio.gather(*together)
         assert scheduler.limit("e") == 8
-        for expected in (4, 2, 1, 1, 1):
+        await refuse(scheduler)
+        assert scheduler.limit("e") == 4
+        for _ in range(9):
             await refuse(scheduler)
-            assert scheduler.limit("e") == expected
+        assert scheduler.limit("e") == 1
 
     run(steps())
 
@@ -331,5 +333,27 @@ def test_the_width_of_a_run_bounds_it_over_all_endpoints_and_no_other_run() -> N
         done.set()
         await asyncio.gather(*tasks)
         assert (share.begun, other.begun) == (0, 0)
+
+    run(steps())
+
+
+@pytest.mark.parametrize(("max_width", "begun"), [(None, 8), (4, 4)])
+def test_calls_that_sleep_let_others_begin_up_to_once_the_width(
+    max_width: int | None, begun: int
+) -> None:
+    async def steps() -> None:
+        share, awake = Scheduler(start=4, most=4).share(max_width), asyncio.Event()
+
+        async def sleeper() -> None:
+            async with share.turn("e"):
+                with share.asleep("e"):
+                    await awake.wait()
+
+        sleeping = [asyncio.create_task(sleeper()) for _ in range(20)]
+        await soon()
+        assert share.begun == begun
+        awake.set()
+        await asyncio.gather(*sleeping)
+        assert share.begun == 0
 
     run(steps())

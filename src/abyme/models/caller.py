@@ -255,7 +255,8 @@ class Caller:
                 wait = self._wait(call)
             failure = call.failures[-1]
             self._emit(AttemptFailed(call.key, call.attempts, str(failure), failure.status, wait))
-            await self._sleep(wait)
+            with self._share.asleep(call.model.endpoint):
+                await self._sleep(wait)
             await self._reserve_again(call)
 
     def _wait(self, call: Call) -> float:

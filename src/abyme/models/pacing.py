@@ -6,7 +6,9 @@ refusal or slowdown halves. The step is a 32nd of the width at which it was last
 it is back there sixteen windows later, whatever the scale.
 
 **Refused** is a 429 and whatever else names a time to come back. It narrows once a round trip:
-what was in flight already when it narrowed says nothing new.
+what was in flight already when it narrowed says nothing new. Below 4 it narrows only where most of
+what was tried since is refused: one of several servers behind an endpoint may refuse at random, and
+no width would end that.
 
 **Slowed down** means: calls take at least twice as long as in the best window so far. Doubling the
 width gains nothing where that doubles the time of each call: the others only wait in the
@@ -24,6 +26,10 @@ endpoint's queue. (TCP Vegas goes by the same sign.) It is easily mistaken, so:
 - It never narrows below the start: few calls vary too much.
 - Where narrowing did not help, the endpoint is slower for reasons of its own, or is asked for
   other things: then that speed is the measure from there on.
+
+**Stalled** is an attempt that is still out when one was answered that went out four widths later.
+It probably hangs, until its deadline in some minutes; or it is a long reply. It leaves its place to
+another meanwhile, up to once the width, so that a few that hang do not hold up all others.
 
 Not known to it: who waits, what time it is. Pure, so that tests can drive it.
 """
@@ -48,6 +54,12 @@ _HELPED = 0.75
 _HOPS = 4
 """Passes of the event loop that a call waits for, between its first byte and its last."""
 _STEPS = 32
+_OVERTAKEN = 4
+"""Times the width that others overtake an attempt until it counts as stalled."""
+_FEW = 4
+"""A width below which a refusal now and then is no reason to narrow."""
+_MANY = 3
+"""Refusals that are more than now and then."""
 
 
 class Timed(msgspec.Struct, frozen=True):
@@ -92,7 +104,7 @@ class Pace:
 
     def __init__(self, start: int = START, most: int = MOST) -> None:
         self.width = start
-        """Attempts that may be in flight."""
+        """Attempts that may be in flight, those not counted that have stalled."""
         self.doubling = True
         """Nothing has narrowed it yet."""
         self._start = start
@@ -101,13 +113,22 @@ class Pace:
         self._sent = 0
         self._narrowed = 0  # the last attempt that was out when it was last narrowed
         self._changed = 0  # the same, of any change that makes another speed likely
+        self._latest = 0  # of those that were answered
+        self._out: dict[int, None] = {}  # in the order in which they went out
+        self._stalled = 0
         self._peak = 0
         self._successes = 0
+        self._refusals = 0
         self._samples: defaultdict[str, list[tuple[float, float, float]]] = defaultdict(list)
         self._lag = 0.0
         self._lags = 0
         self._best: dict[str, _Speed] = {}
         self._slow: tuple[str, _Speed] | None = None  # the window that last narrowed it
+
+    @property
+    def places(self) -> int:
+        """Attempts that may be in flight in all."""
+        return self.width + min(self._stalled, self.width)
 
     def begin_at(self, width: int) -> None:
         """A user says that the endpoint bears ``width``: taken at their word until it refuses."""
@@ -118,8 +139,14 @@ class Pace:
     def sent(self, in_flight: int) -> int:
         """An attempt goes out, with ``in_flight`` in all; its number, to be told with its end."""
         self._sent += 1
+        self._out[self._sent] = None
         self._peak = max(self._peak, in_flight)
         return self._sent
+
+    def ended(self, number: int) -> None:
+        """Attempt ``number`` is out no more, however it ended; the last word about it."""
+        del self._out[number]
+        self._count_stalled()
 
     def lagged(self, seconds: float) -> None:
         """The event loop took so long to come round."""
@@ -128,6 +155,7 @@ class Pace:
 
     def succeeded(self, number: int, timed: Timed) -> None:
         """Attempt ``number`` was answered."""
+        self._latest = max(self._latest, number)
         if number <= self._narrowed:
             return  # it went out at another width
         if number > self._changed:
@@ -138,8 +166,20 @@ class Pace:
 
     def refused(self, number: int) -> None:
         """Attempt ``number`` was refused for there being too many."""
-        if number > self._narrowed:
-            self._narrow(1)
+        if number <= self._narrowed:
+            return
+        self.doubling = False
+        self._refusals += 1
+        mostly = self._refusals >= _MANY and self._refusals > self._successes
+        if self.width > _FEW or mostly:
+            self._narrow(1 if mostly else _FEW)
+
+    def _count_stalled(self) -> None:
+        self._stalled = 0
+        for number in self._out:
+            if number >= self._latest - _OVERTAKEN * self.width:
+                return
+            self._stalled += 1
 
     def _end_window(self) -> None:
         in_use = self._peak * 2 > self.width
@@ -197,6 +237,6 @@ class Pace:
         self._start_window()
 
     def _start_window(self) -> None:
-        self._successes = self._peak = self._lags = 0
+        self._successes = self._refusals = self._peak = self._lags = 0
         self._lag = 0.0
         self._samples.clear()

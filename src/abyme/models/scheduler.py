@@ -7,9 +7,10 @@ round robin between runs, and within a run between levels
 single call by a round trip, and calls from the depth do not starve the turns above them.
 
 A call passes two gates. Its *turn* bounds the calls that its run has begun, from before it reserves
-its budget until its end, waits between attempts included; so what is reserved is what goes out
-soon. Its *slot* bounds the attempts at the endpoint and is held while one is in flight. Whoever
-holds either waits for nothing that needs another, so nothing can lock.
+its budget until its end; so what is reserved is what goes out soon. (While it sleeps between
+attempts it lets another begin, up to once the width, where no ``max_width`` binds.) Its *slot*
+bounds the attempts at the endpoint and is held while one is in flight. Whoever holds either waits
+for nothing that needs another, so nothing can lock.
 
 Not here: whether a failed call is tried again is :mod:`abyme.models.retry`'s. A scheduler belongs
 to one event loop.
@@ -19,8 +20,9 @@ from __future__ import annotations
 
 import asyncio
 import resource
-from collections.abc import AsyncIterator, Hashable
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Hashable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
 
 from abyme.errors import ModelError, RateLimited
@@ -50,7 +52,7 @@ class Scheduler:
     def limit(self, endpoint: str) -> int:
         """Attempts that may be in flight at ``endpoint`` now."""
         account = self._endpoints.get(endpoint)
-        return account.pace.width if account else self._start
+        return account.pace.places if account else self._start
 
     def in_flight(self, endpoint: str) -> int:
         """Attempts that are in flight at ``endpoint`` now."""
@@ -81,6 +83,7 @@ class Share:
         self._scheduler = scheduler
         self._max_width = max_width
         self._gates: dict[str, Places] = {}
+        self._asleep: Counter[str] = Counter()
 
     @property
     def begun(self) -> int:
@@ -102,6 +105,16 @@ class Share:
             yield
         finally:
             gate.give_back()
+
+    @contextmanager
+    def asleep(self, endpoint: str) -> Iterator[None]:
+        """Around a wait between two attempts of a call that has its turn."""
+        self._asleep[endpoint] += 1
+        self._gate(endpoint).serve()
+        try:
+            yield
+        finally:
+            self._asleep[endpoint] -= 1
 
     def slot(self, endpoint: str, level: Hashable = 0, *, first: bool = False) -> Slot:
         """A place in flight at ``endpoint``, to be entered once; "" needs none.
@@ -128,7 +141,8 @@ class Share:
     def _width(self, endpoint: str) -> int:
         if self._max_width is not None:
             return self._max_width
-        return self._scheduler.limit(endpoint) if endpoint else MOST
+        width = self._scheduler.limit(endpoint) if endpoint else MOST
+        return width + min(width, self._asleep[endpoint])
 
 
 class Slot:
@@ -168,6 +182,7 @@ class Slot:
             return
         if isinstance(error, ModelError):
             self._account.failed(self._number, error)
+        self._account.pace.ended(self._number)
         self._account.places.give_back()
 
 
@@ -206,7 +221,7 @@ class _Endpoint:
             self._pause(self._loop.time() + error.retry_after)
 
     def _limit(self) -> int:
-        return 0 if self._timer is not None else self.pace.width
+        return 0 if self._timer is not None else self.pace.places
 
     def _came_round(self, then: float) -> None:
         self._probing = False
