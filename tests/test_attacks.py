@@ -140,7 +140,7 @@ def test_a_batch_of_very_many_does_not_stall_and_is_refused_cheaply(runs: Path) 
     answer = ask(runs, [cell(code), "enough"], sub=lambda request: "y", limits=limits)
     assert answer.text == "enough" and "max_tokens" in answer.reason
     events = events_of(runs, answer)
-    assert len(of_kind(events, CallRefused)) < 200
+    assert len(of_kind(events, CallRefused)) <= limits.most_at_once + 1  # and not 20,000
     assert len(of_kind(events, CellEnded)[0].result.failed_calls) <= 1000
 
 
@@ -194,7 +194,6 @@ def test_a_long_name_or_error_is_cut_before_it_is_kept(runs: Path) -> None:
         {"max_cost": 1e300},
         {"max_tokens": 10**400},
         {"max_turns": None},
-        {"max_width": None},
         {"cell_seconds": None},
         {"max_turns": 2.5},
         {"max_calls": True},

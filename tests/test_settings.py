@@ -187,7 +187,7 @@ def test_a_price_goes_with_its_model(place: Place) -> None:
         ("max_tokens", "1_000_000", "", 1_000_000),
         ("max_tokens", '"none"', "7", 7),
         ("max_turns", "31", "", 30),
-        ("max_width", "1000", "", 64),
+        ("max_width", "1000", "64", 64),
         ("call_seconds", "10.5", "", 10.5),
     ],
 )

@@ -54,8 +54,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_depth: int = 1
     """1: sub-calls are plain model calls. 2: they may be children with a REPL of their own, whose
     sub-calls are plain; and so on."""
-    max_width: int = 64
-    """Model calls of this run in flight at once."""
+    max_width: int | None = None
+    """Model calls of this run in flight at once, from the start. None: as many as the endpoint
+    bears, found out by beginning with 16."""
     cell_seconds: float = 120.0
     """Seconds that one cell may compute; the clock stops while it waits for host calls."""
     call_seconds: float = 600.0
@@ -80,11 +81,19 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         own = msgspec.structs.asdict(entries[min(depth, len(entries)) - 1])
         return msgspec.structs.replace(self, max_input_tokens=None, max_output_tokens=None, **own)
 
+    @property
+    def most_at_once(self) -> int:
+        """The most model calls that can ever be in flight at once."""
+        return self.max_width or WIDEST
+
 
 NUMBERS = tuple(name for name in Limits.__struct_fields__ if name != "children")
 """The limits that are one number each."""
+WIDEST = 1024
+"""Calls that are in flight at one endpoint at the very most, unless ``max_width`` says more."""
 OPTIONAL = (
-    "max_calls", "max_tokens", "max_input_tokens", "max_output_tokens", "max_cost", "max_seconds"
+    "max_calls", "max_tokens", "max_input_tokens", "max_output_tokens", "max_cost", "max_seconds",
+    "max_width",
 )  # fmt: skip
 """Limits that a run can do without."""
 _FRACTIONS = frozenset({"max_cost", "max_seconds", "cell_seconds", "call_seconds"})

@@ -52,6 +52,8 @@ class Reply(msgspec.Struct, frozen=True):
     """True where the endpoint stopped at the token limit (``finish_reason`` "length")."""
     model: str = ""
     """The model's name as the endpoint gave it; empty where it gave none."""
+    pause: float = 0.0
+    """Seconds for which the endpoint takes nothing more, as its rate-limit headers say."""
 
 
 class Quote(msgspec.Struct, frozen=True):

@@ -28,6 +28,7 @@ from abyme.errors import (
 from abyme.events import (
     AttemptFailed,
     CallEnded,
+    CallKind,
     CallRefused,
     CallStarted,
     Event,
@@ -435,6 +436,80 @@ def test_429_is_tried_again_without_end_and_others_six_times() -> None:
             await bench.ask(Played(EndpointError("down", status=500)))
         assert bench.ended.attempts == 6
         assert bench.account.usage == Usage()
+        bench.nothing_is_left_open()
+
+    run(steps())
+
+
+def away() -> EndpointError:
+    error = EndpointError("cannot reach it: connection refused")
+    error.__cause__ = OSError(errno.ECONNREFUSED, "refused")
+    return error
+
+
+def test_an_endpoint_that_has_answered_and_is_away_is_waited_for() -> None:
+    async def steps() -> None:
+        bench = Bench(chance=1.0)
+        gone = [away(), EndpointError("bad gateway", status=502)] * 20
+        await bench.ask(Played("fine"))
+        assert (await bench.ask(Played(*gone, "back"))).text == "back"
+        assert bench.waits == [0.5, 1.0, 2.0, 4.0] + [5.0] * 36
+        bench.nothing_is_left_open()
+
+    run(steps())
+
+
+def test_while_it_is_away_what_failed_otherwise_still_counts() -> None:
+    async def steps() -> None:
+        bench = Bench()
+        await bench.ask(Played("fine"))
+        failures = [step for _ in range(6) for step in (away(), EndpointError("down", status=500))]
+        with pytest.raises(EndpointError, match="down"):
+            await bench.ask(Played(*failures, "too late"))
+        assert bench.told(CallEnded)[-1].attempts == 12
+        bench.nothing_is_left_open()
+
+    run(steps())
+
+
+def test_one_that_has_never_answered_is_given_up_soon() -> None:
+    async def steps() -> None:
+        bench = Bench()
+        with pytest.raises(EndpointError, match="connection refused"):
+            await bench.ask(Played(away()))
+        assert bench.ended.attempts == 6
+        bench.nothing_is_left_open()
+
+    run(steps())
+
+
+def test_the_callers_of_a_tree_share_its_width_and_take_turns_by_depth() -> None:
+    async def steps() -> None:
+        bench, model = Bench(max_width=2), Played("fine")
+        deep = bench.caller.child(Account(bench.limits, parent=bench.account))
+        order: list[str] = []
+        most = 0
+
+        def look() -> None:
+            nonlocal most
+            most = max(most, bench.scheduler.in_flight(Played.endpoint))
+
+        model.on_ask = look
+
+        async def ask(caller: Caller, kind: CallKind, number: int) -> None:
+            request = Request((Message("user", "why?"),), "sub")
+            key = f"{kind}/{number}"
+            await caller.call(model, request, key=key, node="0", cell=1, kind=kind)
+            order.append(kind)
+
+        asking = [asyncio.create_task(ask(deep, "llm_query", n)) for n in range(50)]
+        await soon()
+        before = len(order)
+        await ask(bench.caller, "root", 0)
+        assert order.index("root") - before <= 6
+        await asyncio.gather(*asking)
+        assert most == 2
+        assert bench.account.usage.calls == 51
         bench.nothing_is_left_open()
 
     run(steps())

@@ -59,7 +59,7 @@ _LIMITS = {
     "max_cost": "US dollars; binds where the prices of the models are known",
     "max_seconds": "from the start of a run to its answer",
     "max_depth": "of recursion; 1: sub-calls are plain model calls",
-    "max_width": "model calls in flight at once",
+    "max_width": "model calls in flight at once; with none as many as the endpoint bears",
     "cell_seconds": "that one cell may compute",
     "call_seconds": "that one model call may take, all its attempts included",
     "children": "of a child, depth by depth, like [{max_turns = 15, max_cost = 0.5}]",
@@ -101,7 +101,7 @@ def _lines(user: bool) -> Iterator[str]:
             yield f"# {about}"
             yield f"#{key} = {json.dumps(value)}"
         yield ""
-    yield f'# What one run may spend. "{NO_LIMIT}" is no limit: of calls, tokens, cost or seconds.'
+    yield f'# What one run may spend. "{NO_LIMIT}" is no limit, where that is possible.'
     yield "[limits]"
     defaults = Limits()
     for key in Limits.__struct_fields__:

@@ -19,7 +19,7 @@ _LIMITS = {
     "max-input-tokens": ("N", "In alone; no limit."),
     "max-output-tokens": ("N", "Out alone; no limit."),
     "max-turns": ("N", "Turns of the root; 30."),
-    "max-width": ("N", "Model calls at once; 64."),
+    "max-width": ("N", "Model calls at once; as the endpoint bears."),
     "max-depth": ("N", "Depth of recursion; 1: sub-calls are plain."),
     "cell-seconds": ("N", "That a cell may compute; 120."),
     "call-seconds": ("N", "For one model call; 600."),

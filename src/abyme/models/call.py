@@ -25,6 +25,7 @@ class Call:
         reservation: Reservation,
         final: bool,
         on_text: OnText | None,
+        level: tuple[int, bool],
     ) -> None:
         self.model = model
         self.request = request
@@ -32,6 +33,7 @@ class Call:
         self.reservation = reservation
         self.final = final
         self.on_text = on_text
+        self.level = level
         self.attempts = 0
         self.failures: list[ModelError] = []
         self.sent = False  # the attempt in hand has gone out

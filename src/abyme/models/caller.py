@@ -11,6 +11,8 @@ same for every model:
 - A call's seconds begin with its first attempt. Waiting for its turn before that (``max_width``,
   the endpoint's width, budget that others have in flight) is bounded by the run's time alone: a
   batch of thousands does not time out in its own queue.
+- Within a run, those who wait take turns by level: the turns of each depth of the tree are one, the
+  calls that code makes at that depth another.
 
 Not covered: a reply streamed through ``on_text`` by an attempt that then fails is not taken back;
 ``AttemptFailed`` says where the text begins again.
@@ -19,6 +21,7 @@ Not covered: a reply streamed through ``on_text`` by an attempt that then fails 
 from __future__ import annotations
 
 import asyncio
+import copy
 import math
 import re
 import time
@@ -56,11 +59,15 @@ MARGIN = 1.25
 LEAST_OUTPUT = 256
 """Tokens. A reply clamped to fewer by what is left of the budget is not worth asking for."""
 
+_TURNS: frozenset[CallKind] = frozenset({"root", "final"})
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Caller:
-    """Makes all model calls of one run. Belongs to one event loop, as its scheduler does."""
+    """Makes the model calls of one node, and by :meth:`child` those of the tree below it.
+
+    One for the root of each run. Belongs to one event loop, as its scheduler does.
+    """
 
     def __init__(
         self,
@@ -75,14 +82,25 @@ class Caller:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._account = account
-        self._scheduler = scheduler
         self._emit = emit
         self._limits = limits
         self._estimator = estimator or TokenEstimator()
         self._price_of = price_of
         self._policy = policy or RetryPolicy()
         self._sleep = sleep
-        self._width = asyncio.Semaphore(limits.max_width)
+        self._share = scheduler.share(limits.max_width)
+        self._depth = 0
+        self._known: set[str] = set()  # endpoints that have answered
+
+    def child(self, account: Account) -> Caller:
+        """The caller of a node one level deeper: its own account and limits, the same run.
+
+        The whole tree has one share of the scheduler, and so one ``max_width``: the root's.
+        """
+        child = copy.copy(self)
+        child._account, child._limits = account, account.limits
+        child._depth = self._depth + 1
+        return child
 
     async def call(
         self,
@@ -109,7 +127,8 @@ class Caller:
         event could not be written. Nothing stays reserved then, nor when it is cancelled.
         """
         request, replaced = _sendable(request)
-        async with self._width:
+        level = (self._depth, kind in _TURNS)
+        async with self._share.turn(model.endpoint, level, first=final):
             try:
                 self._check_window(model, request)
                 sized, reservation = await self._reserve(model, request, final)
@@ -117,7 +136,7 @@ class Caller:
                 kind_of_error = type(error).__name__
                 self._emit(CallRefused(key, node, cell, kind, error.for_code, kind_of_error))
                 raise
-            call = Call(model, sized, key, reservation, final, on_text)
+            call = Call(model, sized, key, reservation, final, on_text, level)
             try:
                 if replaced:
                     self._emit(SurrogatesReplaced(key, replaced))
@@ -236,13 +255,14 @@ class Caller:
                 wait = self._wait(call)
             failure = call.failures[-1]
             self._emit(AttemptFailed(call.key, call.attempts, str(failure), failure.status, wait))
-            await self._sleep(wait)
+            with self._share.asleep(call.model.endpoint):
+                await self._sleep(wait)
             await self._reserve_again(call)
 
     def _wait(self, call: Call) -> float:
         """Seconds until the next attempt; raises where there is to be none."""
         last = call.failures[-1]
-        wait = self._policy.wait(call.failures)
+        wait = self._policy.wait(call.failures, known=call.model.endpoint in self._known)
         if wait is None:
             raise last
         if wait >= self._seconds_left(call):
@@ -272,6 +292,7 @@ class Caller:
                 raise
             name, kind = call.model.name, type(error).__name__
             raise ModelError(f"{name} broke with {kind}: {error}") from error
+        self._known.add(call.model.endpoint)
         self._settle(call, reply)
         if not reply.text.strip():
             raise BadReply(f"{call.model.name} gave an empty reply")
@@ -283,13 +304,15 @@ class Caller:
         loop = asyncio.get_running_loop()
         model = call.model
         async with asyncio.timeout(_finite(self._seconds_left(call))) as timer:
-            async with self._scheduler.slot(model.endpoint, self._limits.max_width):
+            async with self._share.slot(model.endpoint, call.level, first=call.final) as slot:
                 call.sent = True
                 call.begin()
                 left = self._seconds_left(call)
                 share = self._policy.share * self._limits.call_seconds
                 timer.reschedule(loop.time() + min(left, share))
-                return await model.complete(call.request, call.on_text)
+                reply = await model.complete(call.request, call.on_text)
+                slot.answered(model.name, reply)
+                return reply
 
     def _seconds_left(self, call: Call) -> float:
         """Seconds until the call's deadline, or until the run's time is up where that is first."""

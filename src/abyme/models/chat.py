@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any, Literal
 
 import msgspec
@@ -39,6 +40,12 @@ class Completion:
         self._calls_tool = False
         self._usage: dict[str, Any] = {}
         self._model = ""
+        self._free_at = 0.0
+
+    def hold(self, seconds: float | None) -> None:
+        """The head of the reply says that nothing more is taken for ``seconds`` from now on."""
+        if seconds:
+            self._free_at = time.monotonic() + seconds
 
     def add(self, data: bytes, part: Literal["message", "delta"]) -> str:
         """Take in a body (``message``) or a chunk (``delta``); returns the text that it adds.
@@ -66,7 +73,9 @@ class Completion:
             raise self._final("was withheld by the provider's content filter")
         if not text.strip():
             raise self._empty()
-        return Reply(text, self._counted(len(text)), self.finish in _CUT, self._model)
+        usage = self._counted(len(text))
+        pause = max(0.0, self._free_at - time.monotonic()) if self._free_at else 0.0
+        return Reply(text, usage, self.finish in _CUT, self._model, pause)
 
     def bad(self, what: str, data: bytes) -> BadReply:
         """A BadReply that quotes the beginning of ``data``: "URL ``what``: …"."""

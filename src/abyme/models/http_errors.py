@@ -127,7 +127,8 @@ def refused(endpoint: Endpoint, status: int, headers: Mapping[str, str], body: b
     refusal = read_refusal(body)
     failure = _failure(endpoint, refusal, status, f"{status}", may_wait="retry-after" in headers)
     failure.status = status
-    failure.retry_after = retry_after(headers) if failure.retryable else None
+    limited = isinstance(failure, RateLimited)
+    failure.retry_after = retry_after(headers, limited=limited) if failure.retryable else None
     return failure
 
 

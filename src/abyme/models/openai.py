@@ -14,6 +14,7 @@ from abyme.models.base import OnText, Request
 from abyme.models.chat import Completion
 from abyme.models.http_errors import Endpoint, read_refusal, refused
 from abyme.models.quoting import public_url, shorten, shown_url
+from abyme.models.rate_limits import used_up
 from abyme.models.sse import EventStream
 from abyme.models.transport import HttpReply, HttpStream, Transport
 from abyme.models.windows import max_output_of, window_of
@@ -113,11 +114,13 @@ class OpenAIModel:
             whole = await self._transport.post_json(self._url, self._headers, body)
             if whole.status >= 300:
                 return whole
+            completion.hold(used_up(whole.headers))
             text = completion.add(whole.body, "message")
         else:
             async with self._transport.stream(self._url, self._headers, body) as reply:
                 if reply.status >= 300:
                     return HttpReply(reply.status, reply.headers, await reply.read())
+                completion.hold(used_up(reply.headers))
                 if not _is_whole(reply.headers.get("content-type", "")):
                     await self._read_stream(reply, completion, on_text)
                     return completion.reply()

@@ -1,85 +1,176 @@
-"""How many attempts may be in flight at an endpoint, shared by all runs of the process.
+"""What may be in flight: one scheduler a process, an account an endpoint, a share for each run.
 
-Each endpoint has its own account. It starts at 64, or at the width that a run asks for where that
-is more. A 429 halves it, at most once a round trip: those that were in flight already when it was
-halved say nothing new. Each window of successes adds one, up to 1,024, as long as the width is in
-use. Where the endpoint says how long to wait, nothing goes out before that time.
+An endpoint's width adapts by :class:`~abyme.models.pacing.Pace`. Where the endpoint says how long
+to wait, or that nothing is left until a time, nothing goes out before that. Who waits is served
+round robin between runs, and within a run between levels
+(:class:`~abyme.models.queues.FairQueue`): ten thousand queued prompts of one run delay another's
+single call by a round trip, and calls from the depth do not starve the turns above them.
 
-Not here: how many calls *one run* has in flight (``max_width``) is its caller's; whether a failed
-call is tried again is :mod:`abyme.models.retry`'s. A scheduler belongs to one event loop.
+A call passes two gates. Its *turn* bounds the calls that its run has begun, from before it reserves
+its budget until its end; so what is reserved is what goes out soon. (While it sleeps between
+attempts it lets another begin, up to once the width, where no ``max_width`` binds.) Its *slot*
+bounds the attempts at the endpoint and is held while one is in flight. Whoever holds either waits
+for nothing that needs another, so nothing can lock.
+
+Not here: whether a failed call is tried again is :mod:`abyme.models.retry`'s. A scheduler belongs
+to one event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+import resource
+from collections import Counter
+from collections.abc import AsyncIterator, Hashable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
 
-from abyme.errors import RateLimited
-
-START = 64
-MOST = 1024
+from abyme.errors import ModelError, RateLimited
+from abyme.models.pacing import MOST, START, Pace, Timed
+from abyme.models.places import Places
+from abyme.models.queues import Line
+from abyme.types import Reply
 
 
 class Scheduler:
-    """One per process: ``async with scheduler.slot(endpoint, width): await model.complete(…)``."""
+    """One per process. :meth:`share` is what a run gets of it."""
 
-    def __init__(self, *, start: int = START, most: int = MOST) -> None:
+    def __init__(self, *, start: int = START, most: int | None = None) -> None:
         self._start = start
-        self._most = most
-        self._accounts: dict[str, _Endpoint] = {}
+        self._most = most or _most_open()
+        self._endpoints: dict[str, _Endpoint] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def slot(self, endpoint: str, width: int = START) -> Slot:
-        """A place in flight at ``endpoint``, to be entered once; "" needs none.
+    def share(self, max_width: int | None = None) -> Share:
+        """What a run has of it: once a run, whatever its depth.
 
-        ``width`` is what the asking run may have in flight: until the endpoint first refuses it
-        is taken at its word. What leaves the block is the feedback: a
-        :class:`~abyme.errors.RateLimited` narrows, no exception widens, others do neither.
-
-        Entering waits for a place, first come first served; cancelling it then loses no place.
-        Raises :class:`RuntimeError` on a second event loop.
+        ``max_width``: the most calls of the run in flight at once. Endpoints are taken to bear
+        that from the start, until one refuses. None: what its endpoints bear is the only bound.
         """
-        if not endpoint:
-            return _NO_SLOT
+        return Share(self, max_width)
+
+    def limit(self, endpoint: str) -> int:
+        """Attempts that may be in flight at ``endpoint`` now."""
+        account = self._endpoints.get(endpoint)
+        return account.pace.places if account else self._start
+
+    def in_flight(self, endpoint: str) -> int:
+        """Attempts that are in flight at ``endpoint`` now."""
+        account = self._endpoints.get(endpoint)
+        return account.places.taken if account else 0
+
+    def waiting(self, endpoint: str) -> int:
+        """Attempts that wait for a place at ``endpoint`` now."""
+        account = self._endpoints.get(endpoint)
+        return account.places.waiting if account else 0
+
+    def _endpoint(self, name: str) -> _Endpoint:
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             if self._loop is not None:
                 raise RuntimeError("a scheduler belongs to one event loop")
             self._loop = loop
-        account = self._accounts.get(endpoint)
+        account = self._endpoints.get(name)
         if account is None:
-            account = self._accounts[endpoint] = _Endpoint(loop, self._start, self._most)
-        if width > account.limit and not account.refused:
-            account.widen(min(width, self._most))
-        return Slot(account)
+            account = self._endpoints[name] = _Endpoint(loop, Pace(self._start, self._most))
+        return account
 
-    def limit(self, endpoint: str) -> int:
-        """Attempts that may be in flight at ``endpoint`` now."""
-        account = self._accounts.get(endpoint)
-        return account.limit if account else self._start
 
-    def in_flight(self, endpoint: str) -> int:
-        """Attempts that are in flight at ``endpoint`` now."""
-        account = self._accounts.get(endpoint)
-        return account.in_flight if account else 0
+class Share:
+    """What one run has of the scheduler. ``level`` is any key: levels of a run take turns."""
+
+    def __init__(self, scheduler: Scheduler, max_width: int | None) -> None:
+        self._scheduler = scheduler
+        self._max_width = max_width
+        self._gates: dict[str, Places] = {}
+        self._asleep: Counter[str] = Counter()
+
+    @property
+    def begun(self) -> int:
+        """Calls of the run that have their turn now."""
+        return sum(gate.taken for gate in self._gates.values())
+
+    @asynccontextmanager
+    async def turn(
+        self, endpoint: str, level: Hashable = 0, *, first: bool = False
+    ) -> AsyncIterator[None]:
+        """One of the calls that the run may have begun; ``first`` goes before its level's others.
+
+        With ``max_width`` so many over all endpoints, else at each as many as it bears. Entering
+        waits its turn; cancelling it then leaves nothing behind.
+        """
+        gate = self._gate(endpoint)
+        await gate.take(Line(0, level), first=first)
+        try:
+            yield
+        finally:
+            gate.give_back()
+
+    @contextmanager
+    def asleep(self, endpoint: str) -> Iterator[None]:
+        """Around a wait between two attempts of a call that has its turn."""
+        self._asleep[endpoint] += 1
+        self._gate(endpoint).serve()
+        try:
+            yield
+        finally:
+            self._asleep[endpoint] -= 1
+
+    def slot(self, endpoint: str, level: Hashable = 0, *, first: bool = False) -> Slot:
+        """A place in flight at ``endpoint``, to be entered once; "" needs none.
+
+        Entering waits for a place; cancelling it then loses none. Raises :class:`RuntimeError` on
+        a second event loop.
+        """
+        if not endpoint:
+            return _NO_SLOT
+        account = self._scheduler._endpoint(endpoint)
+        if self._max_width is not None and self._max_width > account.pace.width:
+            account.pace.begin_at(self._max_width)
+            account.places.serve()
+        return Slot(account, Line(self, level), first)
+
+    def _gate(self, endpoint: str) -> Places:
+        """The bound of the run's calls: one over all endpoints, or each endpoint's own."""
+        name = endpoint if self._max_width is None else ""
+        gate = self._gates.get(name)
+        if gate is None:
+            gate = self._gates[name] = Places(lambda: self._width(name))
+        return gate
+
+    def _width(self, endpoint: str) -> int:
+        if self._max_width is not None:
+            return self._max_width
+        width = self._scheduler.limit(endpoint) if endpoint else MOST
+        return width + min(width, self._asleep[endpoint])
 
 
 class Slot:
-    """A place in flight: see :meth:`Scheduler.slot`."""
+    """A place in flight: see :meth:`Share.slot`.
 
-    __slots__ = ("_account", "_round")
+    How the block is left is what the endpoint's width goes by: an error that asks for fewer
+    requests narrows it, :meth:`answered` widens it, all else does neither.
+    """
 
-    def __init__(self, account: _Endpoint | None) -> None:
+    __slots__ = ("_account", "_began", "_first", "_line", "_number")
+
+    def __init__(self, account: _Endpoint | None, line: Line, first: bool) -> None:
         self._account = account
-        self._round = 0
+        self._line = line
+        self._first = first
+        self._number = 0
+        self._began = 0.0
 
-    async def __aenter__(self) -> None:
-        account = self._account
-        if account is not None:
-            if not account.take_now():
-                await account.wait()
-            self._round = account.round
+    async def __aenter__(self) -> Slot:
+        if self._account is not None:
+            await self._account.places.take(self._line, first=self._first)
+            self._number, self._began = self._account.sent()
+        return self
+
+    def answered(self, model: str, reply: Reply) -> None:
+        """The attempt was answered. Where ``reply`` says so, nothing goes out for a while."""
+        if self._account is not None:
+            self._account.answered(self._number, self._began, model, reply)
 
     async def __aexit__(
         self,
@@ -87,74 +178,54 @@ class Slot:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        account = self._account
-        if account is None:
+        if self._account is None:
             return
-        if error is None:
-            account.succeeded()
-        elif isinstance(error, RateLimited):
-            account.rate_limited(self._round, error.retry_after)
-        account.give_back()
-
-
-_NO_SLOT = Slot(None)
+        if isinstance(error, ModelError):
+            self._account.failed(self._number, error)
+        self._account.pace.ended(self._number)
+        self._account.places.give_back()
 
 
 class _Endpoint:
-    """The account of one endpoint."""
+    """The account of one endpoint: its width, who is in flight, until when it takes nothing."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, limit: int, most: int) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, pace: Pace) -> None:
+        self.pace = pace
+        self.places = Places(self._limit)
         self._loop = loop
-        self._most = most
-        self.limit = limit
-        self.in_flight = 0
-        self.refused = False  # a 429 was seen: from now on only successes widen
-        self.round = 0  # counts the halvings: which one an attempt went out after
-        self._successes = 0
         self._paused_until = 0.0
         self._timer: asyncio.TimerHandle | None = None
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._probing = False
 
-    def take_now(self) -> bool:
-        if self._timer is not None or self.in_flight >= self.limit:
-            return False
-        self.in_flight += 1
-        return True
+    def sent(self) -> tuple[int, float]:
+        """An attempt goes out: its number, and when."""
+        now = self._loop.time()
+        if not self._probing:
+            self._probing = True
+            self._loop.call_soon(self._came_round, now)
+        return self.pace.sent(self.places.taken), now
 
-    async def wait(self) -> None:
-        turn = self._loop.create_future()
-        self._waiting.append(turn)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self.give_back()  # given a place and cancelled within one step of the loop
-            raise
+    def answered(self, number: int, began: float, model: str, reply: Reply) -> None:
+        """An attempt that went out at ``began`` was answered."""
+        usage, now = reply.usage, self._loop.time()
+        timed = Timed(now - began, model, usage.input_tokens, usage.output_tokens)
+        self.pace.succeeded(number, timed)
+        if reply.pause > 0:
+            self._pause(now + reply.pause)
 
-    def give_back(self) -> None:
-        self.in_flight -= 1
-        self._serve()
+    def failed(self, number: int, error: ModelError) -> None:
+        """An attempt failed: it narrows where the endpoint asks for fewer, or for time."""
+        if isinstance(error, RateLimited) or error.retry_after is not None:
+            self.pace.refused(number)
+        if error.retry_after:
+            self._pause(self._loop.time() + error.retry_after)
 
-    def widen(self, limit: int) -> None:
-        self.limit = limit
-        self._serve()
+    def _limit(self) -> int:
+        return 0 if self._timer is not None else self.pace.places
 
-    def succeeded(self) -> None:
-        if self.in_flight * 2 < self.limit:
-            return  # a width that nobody uses has not been tried
-        self._successes += 1
-        if self._successes >= self.limit:
-            self._successes = 0
-            self.limit = min(self._most, self.limit + 1)
-
-    def rate_limited(self, round_: int, retry_after: float | None) -> None:
-        self.refused = True
-        if round_ == self.round:
-            self.round += 1
-            self._successes = 0
-            self.limit = max(1, self.limit // 2)
-        if retry_after is not None and retry_after > 0:
-            self._pause(self._loop.time() + retry_after)
+    def _came_round(self, then: float) -> None:
+        self._probing = False
+        self.pace.lagged(self._loop.time() - then)
 
     def _pause(self, until: float) -> None:
         if until > self._paused_until:
@@ -165,11 +236,13 @@ class _Endpoint:
 
     def _resume(self) -> None:
         self._timer = None
-        self._serve()
+        self.places.serve()
 
-    def _serve(self) -> None:
-        while self._waiting and self._timer is None and self.in_flight < self.limit:
-            turn = self._waiting.popleft()
-            if not turn.done():  # else it was cancelled while it waited
-                self.in_flight += 1
-                turn.set_result(None)
+
+def _most_open() -> int:
+    """Attempts in flight at an endpoint at the most: each holds a descriptor of this process."""
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST if descriptors < 0 else min(MOST, max(START, descriptors // 2))
+
+
+_NO_SLOT = Slot(None, Line(0, 0), False)

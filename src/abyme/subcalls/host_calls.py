@@ -15,18 +15,20 @@ from abyme.subcalls.tools import Tool
 
 MAX_HOST_CALLS = 10_000
 """Calls of a cell that no limit of the run counts; each is two events in the journal."""
+MAX_AT_ONCE = 64
+"""Tools of a node that run at the same time, each in a thread."""
 MAX_TOLD = 256_000_000
 """Characters of the arguments of a node's tools, all of which the journal keeps."""
 
 
 class HostCalls:
-    """Those of one node; ``width`` tools run at once."""
+    """Those of one node."""
 
-    def __init__(self, book: CallBook, tools: Mapping[str, Tool], emit: Emit, width: int) -> None:
+    def __init__(self, book: CallBook, tools: Mapping[str, Tool], emit: Emit) -> None:
         self.tools = tools
         self._book = book
         self._emit = emit
-        self._at_once = asyncio.Semaphore(width)
+        self._at_once = asyncio.Semaphore(MAX_AT_ONCE)
         self._told = 0
 
     async def tool(self, asker: Asker, name: str, arguments: dict[str, Any]) -> Any:

@@ -37,7 +37,7 @@ class PlainCalls:
         self._account = account
         self._models = models
         self._emit = emit
-        self._width = account.limits.max_width
+        self._width = account.limits.most_at_once
 
     async def one(self, asker: Asker, kind: CallKind, prompt: str, model: str | None) -> str:
         """A call by itself."""

@@ -50,7 +50,7 @@ class Router:
         self._account = account
         self._book = CallBook(node)
         self._plain = PlainCalls(self._book, caller, account, models, emit)
-        self._host = HostCalls(self._book, tools, emit, account.limits.max_width)
+        self._host = HostCalls(self._book, tools, emit)
         self._calling: set[asyncio.Task[Any]] = set()
         self._over = False
 
