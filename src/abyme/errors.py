@@ -14,7 +14,7 @@
     │   ├── CallTimeout       no whole reply within the deadline
     │   ├── WindowExceeded    the request does not fit the model's window
     │   └── BadReply          a reply that is no reply: HTML, broken JSON, nothing in it
-    ├── CallFailed            a call from code failed otherwise: a tool raised, wrong arguments
+    ├── CallFailed            a call from code failed otherwise: a tool raised, a child failed
     ├── BudgetExceeded        a limit of the run would be passed
     ├── Differs               cells that were run again did not do the same as before
     ├── SandboxError          the worker cannot be started, or broke the protocol
@@ -29,6 +29,7 @@ put right before anything is spent: :class:`ConfigError`, :class:`DataError`, an
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class AbymeError(Exception):
@@ -140,11 +141,17 @@ class BudgetExceeded(AbymeError):
 
 
 class CallFailed(AbymeError):
-    """A call from code failed; ``kind`` names the exception that the code sees."""
+    """A call from code failed; ``kind`` names the exception that the code sees.
 
-    def __init__(self, message: str, kind: str = "CallError") -> None:
+    ``details``: what that exception has beside its message, as JSON.
+    """
+
+    def __init__(
+        self, message: str, kind: str = "CallError", details: dict[str, Any] | None = None
+    ) -> None:
         super().__init__(message)
         self._kind = kind
+        self.details = details or {}
 
     @property
     def kind(self) -> str:

@@ -210,6 +210,11 @@ class NodeEnded(Event, frozen=True, kw_only=True):
     seconds: float = 0.0
     turns: int = 0
 
+    @property
+    def details(self) -> dict[str, Any]:
+        """What the exception in the parent's code has beside its message."""
+        return {"draft": self.text, "status": self.status, "cost": self.cost}
+
 
 class MessageAdded(Event, frozen=True):
     """The node's history grew by one message.

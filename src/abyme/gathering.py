@@ -8,9 +8,9 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from abyme.context.documents import Data, Measures
+from abyme.context.documents import Data, Document, Measures
 from abyme.context.load import load
-from abyme.context.recall import loaded_event, recall
+from abyme.context.recall import loaded_event, recall, recall_made
 from abyme.errors import DataError
 from abyme.events import DataLoaded, DataLoading, Emit
 from abyme.journal.tape import Tape
@@ -71,6 +71,15 @@ def gather_again(goes_on: GoesOn, tape: Tape, journal: Journal) -> tuple[Data, t
         measures = Measures(known.characters, known.lines, known.longest_line)
         data = replace(data, documents=(replace(data.documents[0], measures=measures),))
     return data, changed
+
+
+def gather_made(tape: Tape, journal: Journal) -> dict[int, Document]:
+    """The documents that code made for children, by index; for a thread.
+
+    Raises as :func:`~abyme.context.recall.recall_made`.
+    """
+    assert tape.data is not None
+    return recall_made(tape.data, tape.documents, journal.folder)
 
 
 def _loading(

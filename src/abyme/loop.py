@@ -68,6 +68,7 @@ class Node:
         emit: Emit,
         tape: Conversation,
         priced: bool = True,
+        recursion: bool = False,
         on_text: Callable[[str], OnText] | None = None,
     ) -> None:
         self.node = node
@@ -81,6 +82,7 @@ class Node:
         self.emit = emit
         self.tape = tape
         self.priced = priced
+        self.recursion = recursion
         self.on_text = on_text
         self.history: list[Message] = []
         self.rule = FinishRule()
@@ -115,7 +117,8 @@ class Node:
 
     def status(self) -> TurnStatus:
         """What the status line of the next message says."""
-        return turn_status(self.account.snapshot(), priced=self.priced)
+        status = turn_status(self.account.snapshot(), priced=self.priced)
+        return msgspec.structs.replace(status, recursion=self.recursion)
 
 
 async def run_node(node: Node) -> Outcome:

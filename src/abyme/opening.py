@@ -10,6 +10,10 @@ from abyme.models.estimator import TokenEstimator
 from abyme.spec import RunSpec
 
 
+NO_DATA = "None was handed over: `context` is empty. The question says all there is."
+"""The description of the data of a child that was given none."""
+
+
 def opening(
     spec: RunSpec,
     data: Data,
@@ -22,18 +26,18 @@ def opening(
 
     For a thread: it reads samples of the data. Raises :class:`~abyme.errors.DataChanged`.
     """
-    description = describe(data, spec.sandbox.text_bytes)
+    described = describe(data, spec.sandbox.text_bytes) if data.documents else None
     opened = Opening(
         question=question,
         earlier=earlier,
-        description=description.render(),
+        description=NO_DATA if described is None else described.render(),
         status=status,
         sub_window_chars=_prompt_characters(spec.sub_model, estimator),
         cell_seconds=spec.limits.cell_seconds,
-        models=tuple(dict.fromkeys((spec.sub_model.name, spec.model.name))),
+        models=tuple(model.name for model in spec.models),
         tools=tuple(tool.description for tool in spec.tools.values()),
     )
-    return opened, description.estimated
+    return opened, described is not None and described.estimated
 
 
 def _prompt_characters(model: Model, estimator: TokenEstimator) -> int:

@@ -7,22 +7,25 @@ the first difference ends it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 
 from abyme.checkpoints import Checkpoints
 from abyme.config import Limits
-from abyme.context.documents import Data, shown
-from abyme.context.recall import recall
+from abyme.context.documents import Document, shown
+from abyme.context.handing import Documents, Handing
+from abyme.context.recall import DATA, recall, recall_made
 from abyme.dialects.messages import Fenced
-from abyme.errors import ConfigError, DataError, JournalError
+from abyme.errors import CallFailed, ConfigError, DataError, JournalError
 from abyme.events import (
     CallEnded,
     CellEnded,
     CellStarted,
     Event,
+    HostAnswered,
     HostCalled,
+    NodeEnded,
     QuestionAsked,
     RunEnded,
     WorkerRestored,
@@ -30,7 +33,9 @@ from abyme.events import (
 from abyme.examination import Examination
 from abyme.journal.blobs import Blobs
 from abyme.journal.conversation import Cell
+from abyme.journal.figures import ROOT
 from abyme.journal.format import CHECKPOINTS
+from abyme.journal.node_tape import NodeTape
 from abyme.journal.reader import Record as Line
 from abyme.journal.reader import read
 from abyme.journal.tape import Tape
@@ -41,12 +46,12 @@ from abyme.models.scripted import Scripted
 from abyme.node_worker import NodeWorker, Place, is_repeatable, place
 from abyme.sandbox.base import Function, Workers
 from abyme.spec import ReplaySpec
+from abyme.subcalls.children import Birth
 from abyme.subcalls.router import Router
 from abyme.subcalls.tools import absent_tool
 from abyme.threads import in_thread
 from abyme.types import Answer, CellResult, Finish, Quote
 
-_NODE = "0"
 _COMPARED = (
     "ended", "output", "output_chars", "error", "variables", "finish", "draft", "calls",
     "failed_calls", "notes",
@@ -96,28 +101,43 @@ async def replay(spec: ReplaySpec) -> Replayed:
     :class:`~abyme.errors.DataChanged` where its data is not what it was, and
     :class:`~abyme.errors.SandboxError`.
     """
-    lines, whole, data = await in_thread(_read, spec)
-    assert whole.terms is not None
-    replaying = _Replaying(spec, whole, data)
+    lines, whole, documents = await in_thread(_read, spec)
+    done: list[_Replaying] = []
     difference = None
     async with spec.sandbox.workers() as workers:
-        try:
-            await replaying.go_through(lines, workers)
-        except _Differs as differs:
-            difference = differs.difference
-        finally:
-            await replaying.close()
+        for node, events in _by_node(lines).items():
+            replaying = _Replaying(spec, whole, documents, node)
+            done.append(replaying)
+            try:
+                await replaying.go_through(events, workers)
+            except _Differs as differs:
+                difference = differs.difference
+                break
+            finally:
+                await replaying.close()
     return Replayed(
         run=whole.run,
         difference=difference,
-        turns=replaying.turn,
-        cells=replaying.cells,
-        calls=replaying.calls,
-        skipped=tuple(replaying.skipped),
+        turns=sum(each.turn for each in done),
+        cells=sum(each.cells for each in done),
+        calls=sum(each.calls for each in done),
+        skipped=tuple(cell for each in done for cell in each.skipped),
     )
 
 
-def _read(spec: ReplaySpec) -> tuple[list[Line], Tape, Data]:
+def _by_node(lines: Sequence[Line]) -> dict[str, list[Event]]:
+    """What befell each node, in the order in which they began; the root has the run's events."""
+    nodes: dict[str, list[Event]] = {ROOT: []}
+    for line in lines:
+        event = line.event
+        node = getattr(event, "node", "")
+        if isinstance(event, CallEnded | HostAnswered):
+            node = event.key.partition("/")[0]
+        nodes.setdefault(node or ROOT, []).append(event)
+    return nodes
+
+
+def _read(spec: ReplaySpec) -> tuple[list[Line], Tape, Documents]:
     lines = list(read(spec.folder))
     whole = Tape(lines)
     if whole.started is None or whole.terms is None:
@@ -134,7 +154,8 @@ def _read(spec: ReplaySpec) -> tuple[list[Line], Tape, Data]:
         spec.folder,
         accept_changed=spec.accept_changed,
     )
-    return lines, whole, data
+    made = recall_made(whole.data, whole.documents, spec.folder)
+    return lines, whole, Documents(data, made, spec.folder / DATA, _unkept)
 
 
 def _check_paths(spec: ReplaySpec, whole: Tape) -> None:
@@ -151,15 +172,21 @@ def _check_paths(spec: ReplaySpec, whole: Tape) -> None:
 
 
 class _Replaying:
-    """One replay under way: how far it has come, and the worker that it has."""
+    """One node that is replayed: how far it has come, and the worker that it has."""
 
-    def __init__(self, spec: ReplaySpec, whole: Tape, data: Data) -> None:
-        assert whole.terms is not None
+    def __init__(self, spec: ReplaySpec, whole: Tape, documents: Documents, node: str) -> None:
         self._spec = spec
         self._whole = whole
-        self._data = data
+        self._node = node
+        started = whole.nodes[node].started
+        self._seed = 0 if started is None else started.seed
+        given = None if started is None else started.given
+        data = documents.root if given is None else documents.of(given)
+        self._handing = Handing(documents, data)
+        self._data = data.data
         self._dialect = Fenced()
-        self._tape = Tape()
+        self._tape = NodeTape(node)
+        self._answer: Answer | None = None
         self._worker: NodeWorker | None = None
         self._done: dict[int, Cell] = {}
         self._codes: tuple[str, ...] = ()
@@ -170,30 +197,30 @@ class _Replaying:
         self.calls = 0
         self.skipped: list[int] = []
 
-    async def go_through(self, lines: Sequence[Line], workers: Workers) -> None:
-        """Take every line in turn. Raises ``_Differs``."""
-        self._worker = worker = self._worker_in(workers, lines)
+    async def go_through(self, events: Sequence[Event], workers: Workers) -> None:
+        """Take every event in turn. Raises ``_Differs``."""
+        self._worker = worker = self._worker_in(workers, events)
         await worker.open()
-        for line in lines:
-            self._tape.take(line)
-            await self._take(line.event, worker)
+        for event in events:
+            self._tape.take(event)
+            await self._take(event, worker)
 
     async def close(self) -> None:
         """End the worker."""
         if self._worker is not None:
             await self._worker.close()
 
-    def _parameters(self, tool: str, lines: Sequence[Line]) -> tuple[str, ...]:
+    def _parameters(self, tool: str, events: Sequence[Event]) -> tuple[str, ...]:
         """How a tool's parameters are called; by its calls, where format 1 does not say."""
         assert self._whole.terms is not None
         if tool in self._whole.terms.parameters:
             return self._whole.terms.parameters[tool]
-        called = (line.event for line in lines if isinstance(line.event, HostCalled))
+        called = (event for event in events if isinstance(event, HostCalled))
         return tuple(
             dict.fromkeys(n for call in called if call.name == tool for n in call.arguments)
         )
 
-    def _worker_in(self, workers: Workers, lines: Sequence[Line]) -> NodeWorker:
+    def _worker_in(self, workers: Workers, events: Sequence[Event]) -> NodeWorker:
         terms = self._whole.terms
         assert terms is not None
         limits = msgspec.convert(terms.limits, Limits)
@@ -202,27 +229,28 @@ class _Replaying:
         caller = Caller(account, Scheduler(), _nowhere, limits)
         models = {None: nobody, terms.sub_model: nobody, terms.model: nobody}
         tools = {name: absent_tool(name) for name in terms.tools}
-        router = Router(_NODE, caller, account, models, tools, _nowhere, listens=False)
-        functions = tuple(Function(name, self._parameters(name, lines)) for name in terms.tools)
+        started = self._whole.nodes[self._node].started
+        depth = 0 if started is None else started.depth
+        spawn = _nobody if depth + 1 < limits.max_depth else None
+        router = Router(
+            self._node, caller, account, models, tools, _nowhere, False, self._handing, spawn
+        )
+        functions = tuple(Function(name, self._parameters(name, events)) for name in terms.tools)
         place = Place(
             self._spec.sandbox.name,
             workers,
             self._data,
             functions,
-            self._seed(),
+            self._seed,
             limits.cell_seconds,
         )
         blobs = Blobs(self._spec.folder, CHECKPOINTS)
-        checkpoints = Checkpoints(_NODE, blobs, _nowhere)
-        return NodeWorker(_NODE, place, router, checkpoints, _nowhere)
-
-    def _seed(self) -> int:
-        started = self._whole.root.started
-        return 0 if started is None else started.seed
+        checkpoints = Checkpoints(self._node, blobs, _nowhere)
+        return NodeWorker(self._node, place, router, checkpoints, _nowhere)
 
     async def _take(self, event: Event, worker: NodeWorker) -> None:
         match event:
-            case CallEnded() if event.key.startswith(f"{_NODE}/turn") and not event.error:
+            case CallEnded() if event.key.startswith(f"{self._node}/turn") and not event.error:
                 self._codes = self._dialect.cells(event.text, cut=event.cut)
                 self._reply, self._finish = event.text, None
                 self.turn += 1
@@ -235,9 +263,17 @@ class _Replaying:
             case WorkerRestored():
                 await self._restore(event, worker)
             case QuestionAsked():
-                worker.converse(self._tape.root.earlier)
-            case RunEnded() if event.answer.status == "complete":
-                await self._check_answer(event.answer, worker)
+                self._tape.asked(event, self._answer)
+                worker.converse(self._tape.earlier)
+            case RunEnded():
+                self._answer = event.answer
+                if event.answer.status == "complete":
+                    await self._check_answer(event.answer, worker)
+            case NodeEnded() if event.status == "complete":
+                finish = await self._handed_over(worker)
+                now = "" if finish is None else finish.text
+                if now != event.text:
+                    raise _Differs(Difference(self.turn, 0, "answer", event.text, now))
             case _:
                 pass
 
@@ -248,7 +284,7 @@ class _Replaying:
             )
 
     async def _run_again(self, event: CellEnded, worker: NodeWorker) -> None:
-        cell = self._tape.root.cells[event.cell]
+        cell = self._tape.cells[event.cell]
         if not is_repeatable(cell):
             self.skipped.append(cell.cell)
             return
@@ -278,11 +314,7 @@ class _Replaying:
             await self._run(cell, worker)
 
     async def _check_answer(self, answer: Answer, worker: NodeWorker) -> None:
-        finish = self._finish
-        if finish is None and (said := self._dialect.prose_finish(self._reply)) is not None:
-            finish = Finish(said.value, said.text, said.via)
-            if said.variable:
-                finish = await worker.look(said.variable)
+        finish = await self._handed_over(worker)
         now = None if finish is None else (finish.value, finish.text)
         if now != (before := (answer.value, answer.text)):
             raise _Differs(Difference(self.turn, 0, "answer", before, now))
@@ -290,10 +322,28 @@ class _Replaying:
         if quotes != answer.quotes:
             raise _Differs(Difference(self.turn, 0, "quotes", answer.quotes, quotes))
 
+    async def _handed_over(self, worker: NodeWorker) -> Finish | None:
+        """The answer as the last reply has it, by its cells or in prose."""
+        finish = self._finish
+        if finish is None and (said := self._dialect.prose_finish(self._reply)) is not None:
+            finish = Finish(said.value, said.text, said.via)
+            if said.variable:
+                finish = await worker.look(said.variable)
+        return finish
+
     async def _proved(self, quotes: tuple[Quote, ...]) -> tuple[Quote, ...]:
         every = range(len(self._data.documents))
         examination = Examination(self._data, _nowhere, every)
         return await examination.prove(quotes, lambda: False)
+
+
+async def _nobody(birth: Birth) -> NoReturn:
+    """What lets children work: all that there were are on record."""
+    raise CallFailed("no child is let to work in a replay")
+
+
+def _unkept(index: int, document: Document, digest: str) -> NoReturn:
+    raise CallFailed("no document is made in a replay")
 
 
 def _nowhere(event: Event) -> None:

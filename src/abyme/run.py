@@ -16,14 +16,14 @@ from collections.abc import Callable
 import msgspec
 
 from abyme.beginning import begin, first_events, terms_of
-from abyme.context.documents import Data
+from abyme.context.documents import Data, Document
+from abyme.context.handing import Documents
 from abyme.context.recall import loaded_event
 from abyme.dialects.base import Opening, TurnStatus
-from abyme.dialects.messages import Fenced
 from abyme.errors import AbymeError, DataError, JournalError
-from abyme.events import Event, NodeStarted, QuestionAsked, RunEnded, TextAdded
+from abyme.events import DocumentHashed, Event, NodeStarted, QuestionAsked, RunEnded, TextAdded
 from abyme.examination import Examination
-from abyme.gathering import Stopped, gather, gather_again
+from abyme.gathering import Stopped, gather, gather_again, gather_made
 from abyme.history import in_short
 from abyme.journal.blobs import Blobs
 from abyme.journal.conversation import Conversation, Exchange
@@ -36,27 +36,15 @@ from abyme.journal.writer import Journal
 from abyme.ledger import Account
 from abyme.loop import Node, Outcome, run_node
 from abyme.models.base import OnText
-from abyme.models.caller import Caller
-from abyme.models.estimator import TokenEstimator
-from abyme.models.scheduler import Scheduler
-from abyme.node_worker import Place
+from abyme.nodes import Live, Nodes, Shared
 from abyme.opening import opening
 from abyme.repl import NodeRepl
-from abyme.sandbox.base import Workers
 from abyme.spec import RunSpec
-from abyme.subcalls.router import Router
 from abyme.telling import Listener, Teller
 from abyme.threads import in_thread
 from abyme.types import Answer, Finish, Quote, Status
 
 _log = logging.getLogger("abyme")
-
-
-class Shared(msgspec.Struct, frozen=True, kw_only=True):
-    """What all runs of a process have in common."""
-
-    scheduler: Scheduler
-    estimator: TokenEstimator
 
 
 class _Opened(msgspec.Struct):
@@ -67,6 +55,8 @@ class _Opened(msgspec.Struct):
     teller: Teller
     account: Account
     data: Data | None = None
+    made: dict[int, Document] = {}
+    """Documents that code made before it went on, by their index."""
 
 
 class _Ready(msgspec.Struct):
@@ -74,8 +64,13 @@ class _Ready(msgspec.Struct):
 
     data: Data
     examination: Examination
-    caller: Caller
-    repl: NodeRepl
+    nodes: Nodes
+    root: Live
+
+    @property
+    def repl(self) -> NodeRepl:
+        """The root's."""
+        return self.root.repl
 
 
 class Run:
@@ -148,9 +143,11 @@ class Run:
         journal, tape = begun.journal, begun.tape
         data: Data | None = None
         changed: tuple[int, ...] = ()
+        made: dict[int, Document] = {}
         if goes_on is not None:
             try:
                 data, changed = await in_thread(gather_again, goes_on, tape, journal)
+                made = await in_thread(gather_made, tape, journal)
             except BaseException:
                 await self._give_up(journal)
                 raise
@@ -160,7 +157,7 @@ class Run:
             events += (loaded_event(at, data.documents[at], journal.folder) for at in changed)
         account = Account(spec.limits)
         self._before = tape.ended
-        self._opened = _Opened(journal, tape, teller, account, data)
+        self._opened = _Opened(journal, tape, teller, account, data, made)
         for event in events:
             self._emit(event)
             tape.take(Record(0, time.time(), event))
@@ -255,46 +252,26 @@ class Run:
             question, seed = self._conversation.question, secrets.randbits(32)
             started = NodeStarted(ROOT, "", 0, question, seed, model=spec.model.name)
             self._emit(started)
-        caller = Caller(
-            here.account,
-            self._shared.scheduler,
+        nodes = Nodes(
+            spec,
+            self._shared,
             self._emit,
-            spec.limits,
-            estimator=self._shared.estimator,
-            price_of=spec.price_of,
+            tape=here.tape,
+            documents=Documents(data, here.made, here.journal.data_folder, self._keep),
+            workers=workers,
+            recorded=self._recorded,
+            blobs=Blobs(here.journal.folder, CHECKPOINTS),
+            listens=self._several or self._listener is not None,
         )
-        repl = self._repl_over(data, workers, caller, started.seed)
-        await self._working.enter_async_context(repl)
+        root = nodes.root(started, here.account)
+        await self._working.enter_async_context(root.repl)
         examination = Examination(data, self._emit, here.tape.hashes, here.tape.measured)
-        self._ready = _Ready(data, examination, caller, repl)
+        self._ready = _Ready(data, examination, nodes, root)
 
-    def _repl_over(self, data: Data, workers: Workers, caller: Caller, seed: int) -> NodeRepl:
-        here, spec, goes_on = self._here, self._spec, self._spec.goes_on
-        offered = {
-            None: spec.sub_model,
-            spec.sub_model.name: spec.sub_model,
-            spec.model.name: spec.model,
-        }
-        listens = self._several or self._listener is not None
-        router = Router(ROOT, caller, here.account, offered, spec.tools, self._emit, listens)
-        place = Place(
-            spec.sandbox.name,
-            workers,
-            data,
-            tuple(tool.description for tool in spec.tools.values()),
-            seed,
-            spec.limits.cell_seconds,
-        )
-        return NodeRepl(
-            ROOT,
-            place,
-            router,
-            self._emit,
-            self._recorded,
-            Blobs(here.journal.folder, CHECKPOINTS),
-            here.tape.root,
-            accept_different=goes_on is not None and goes_on.accept_different,
-        )
+    def _keep(self, index: int, document: Document, digest: str) -> None:
+        """Code has made a document for a child."""
+        self._emit(loaded_event(index, document, self._here.journal.folder))
+        self._emit(DocumentHashed(index, digest, copied=True))
 
     def _why_stop(self, documents: int) -> str:
         """Asked while the data is loaded, in the loader's thread."""
@@ -341,7 +318,7 @@ class Run:
             await ready.repl.rest()
 
     def _root(self, ready: _Ready) -> Node:
-        here, spec, conversation = self._here, self._spec, self._conversation
+        spec, conversation = self._spec, self._conversation
         estimator = self._shared.estimator
         earlier = tuple(map(in_short, self._earlier))
 
@@ -358,20 +335,8 @@ class Run:
                 opened, variables=ready.repl.variables, cells=conversation.cells_before
             )
 
-        return Node(
-            ROOT,
-            conversation.question,
-            introduce,
-            model=spec.model,
-            dialect=Fenced(),
-            repl=ready.repl,
-            caller=ready.caller,
-            account=here.account,
-            emit=self._emit,
-            tape=conversation,
-            priced=spec.priced,
-            on_text=self._on_text if self._listener and spec.stream_text else None,
-        )
+        on_text = self._on_text if self._listener and spec.stream_text else None
+        return ready.nodes.node(ready.root, conversation, introduce, on_text)
 
     async def _look_closer(self, node: Node, examination: Examination) -> None:
         """Behind the first request; the node tells its model what came out."""

@@ -41,6 +41,8 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     exclude: tuple[str, ...]
     model: Model
     sub_model: Model
+    child_models: tuple[Model, ...] = ()
+    """Of the root's children, of theirs, and so on; the last for all below. None: ``sub_model``."""
     base_url: str
     limits: Limits
     price_of: Callable[[Model], Price | None]
@@ -67,9 +69,22 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
         return {"exclude": self.exclude, "ignore_files": self.ignore_files, "hidden": self.hidden}
 
     @property
+    def models(self) -> tuple[Model, ...]:
+        """All that code may name, each once."""
+        every = (self.sub_model, self.model, *self.child_models)
+        return tuple({model.name: model for model in every}.values())
+
+    def model_at(self, depth: int) -> Model:
+        """The model of nodes of this depth."""
+        if depth == 0:
+            return self.model
+        children = self.child_models or (self.sub_model,)
+        return children[min(depth, len(children)) - 1]
+
+    @property
     def priced(self) -> bool:
         """Whether the prices of all its models are known; else no limit on dollars can bind."""
-        return None not in map(self.price_of, (self.model, self.sub_model))
+        return None not in map(self.price_of, self.models)
 
 
 class ReplaySpec(msgspec.Struct, frozen=True, kw_only=True):

@@ -34,6 +34,7 @@ from abyme.events import (
     HostAnswered,
     LimitReached,
     MessageAdded,
+    NodeStarted,
     RunEnded,
     RunResumed,
 )
@@ -113,7 +114,40 @@ def answering_a_thread(request: StubRequest) -> Any:
     return Reply(f"{request.prompt} was request {request.index}", latency=0.02)
 
 
-def killed_at(runs: Path, url: str, number: int) -> int:
+NESTED = {
+    "q": [
+        cell(
+            "r = rlm_query_batched(['part', 'made'], [context[:9000], 'a text of my own'])\n"
+            "s = [llm_query(f'root asks {x[:20]}') for x in r]"
+        ),
+        cell("FINAL([list(r), s])"),
+    ],
+    "part": [cell("a = llm_query(f'{context[:12]}')\nprint(a)"), cell("FINAL(a)")],
+    "made": [cell("FINAL(llm_query('made ' + context))")],
+}
+DEEP = Limits(max_depth=2, max_seconds=100)
+NESTED_DATA = "".join(f"{i} of the lines\n" for i in range(2000))
+
+
+def answering_children() -> Callable[[StubRequest], Any]:
+    """The turns of NESTED; sub-calls are refused once, and numbered in the order they come in."""
+    refused: set[str] = set()
+
+    def answer(request: StubRequest) -> Any:
+        if request.messages[0]["role"] == "system":
+            asked = request.messages[1]["content"]
+            question = next(q for q in NESTED if f"Question:\n{q}\n" in asked)
+            turn = sum(message["role"] == "assistant" for message in request.messages)
+            return Reply(NESTED[question][turn], latency=0.002)
+        if request.prompt not in refused:
+            refused.add(request.prompt)
+            return Status(429, headers={"Retry-After": "0"})
+        return Reply(f"{request.prompt[:30]} was request {request.index}", latency=0.005)
+
+    return answer
+
+
+def killed_at(runs: Path, url: str, number: int, context: str = "some text", **options: Any) -> int:
     """Do the run in a process that kills itself at event ``number`` of those it writes."""
 
     def work() -> None:
@@ -126,16 +160,16 @@ def killed_at(runs: Path, url: str, number: int) -> int:
                     os.kill(os.getpid(), signal.SIGKILL)
                 seen += 1
 
-        an_rlm(runs, url).start("q", "some text", listener).future.result()
+        an_rlm(runs, url, **options).start("q", context, listener).future.result()
 
     return in_a_child(work)
 
 
-def resumed(runs: Path, url: str, run: str) -> Answer:
+def resumed(runs: Path, url: str, run: str, **options: Any) -> Answer:
     """The answer of the run, gone on with in another process."""
 
     def work() -> None:
-        answer = an_rlm(runs, url).resume(run)
+        answer = an_rlm(runs, url, **options).resume(run)
         (runs / "answer.json").write_text(json.dumps([answer.status, answer.value, answer.reason]))
 
     assert in_a_child(work) == 0
@@ -230,6 +264,40 @@ def test_calls_of_a_thread_that_outlives_its_cell_are_not_made_again(tmp_path: P
                 ], number
         number += 1
     assert number > 30
+
+
+@pytest.mark.slow
+def test_a_run_with_children_is_killed_at_every_event_and_resumed(tmp_path: Path) -> None:
+    """A child at work goes on where it was; one that had ended is not asked again."""
+    number, ended = 9, -signal.SIGKILL  # what is before the first child is killed above
+    while ended == -signal.SIGKILL:
+        runs = tmp_path / str(number)
+        runs.mkdir()
+        with Stub(answering_children()) as stub:
+            ended = killed_at(runs, stub.url, number, NESTED_DATA, limits=DEEP)
+            (folder,) = runs.glob("2*")
+            before = events_in(folder)
+            if not isinstance(before[-1], RunEnded):
+                known = replies(before)
+                asked = len(stub.requests)
+                answer = resumed(runs, stub.url, folder.name, limits=DEEP)
+                assert (answer.status, answer.reason) == ("complete", ""), number
+                events = events_in(folder)
+                again = [event.key for event in of_kind(events[len(before) :], CallStarted)]
+                assert not set(again) & set(known), number
+                prompts = {e.key: e.prompt for e in of_kind(before, CallStarted)}
+                repeated = {request.prompt for request in stub.requests[asked:]}
+                assert not repeated & {prompts[key] for key in known if prompts[key]}, number
+                texts = set(replies(events).values())
+                r, s = answer.value
+                assert texts.issuperset([*r, *s]) and len(r) == 2, number
+                assert all(f"root asks {x[:20]}" in y for x, y in zip(r, s, strict=True)), number
+                nodes = [event.node for event in of_kind(events, NodeStarted)]
+                assert sorted(nodes) == ["0", "0.1", "0.2"], number
+                if number % 10 == 0:
+                    assert replay(folder.name, runs=runs).identical, number
+        number += 1
+    assert number > 50
 
 
 def killed_every(runs: Path, url: str, run: str, number: int) -> int:

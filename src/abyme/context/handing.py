@@ -24,6 +24,7 @@ from abyme.inside.decoding import decoder
 from abyme.threads import in_thread
 
 MOST_PIECES = 100_000
+MOST_PROMPT_BYTES = 32 << 20
 _Place = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 
 
@@ -62,10 +63,45 @@ class NodeData(msgspec.Struct, frozen=True):
         return sum(document.bytes - document.bom for document in self.data.documents)
 
 
+class Handing:
+    """What one node can hand to its children and put before models: ``data`` is its own."""
+
+    def __init__(self, documents: Documents, data: NodeData) -> None:
+        self.data = data
+        self._documents = documents
+
+    async def over(self, asked: Asked | None) -> NodeData:
+        """What a child gets. Raises as :meth:`Documents.hand_over`."""
+        return await self._documents.hand_over(self.data, asked)
+
+    def again(self, given: Given) -> NodeData:
+        """What a child was given before. Raises :class:`CallFailed` where it is not there."""
+        return self._documents.of(given)
+
+    async def text(self, asked: Asked | None) -> str:
+        """The same as one text, for a model's prompt; documents stand one after the other.
+
+        Raises :class:`CallFailed` for more than any prompt takes.
+        """
+        if asked is None:
+            return ""
+        if asked.whole:
+            return await in_thread(_text, self.data.data.documents)
+        texts: list[str] = []
+        for piece in asked.pieces:
+            if piece.document is None:
+                texts.append(piece.text)
+            else:
+                part = Asked(kind="text", pieces=(piece,))
+                documents = (await self.over(part)).data.documents
+                texts.append(await in_thread(_text, documents))
+        return "\n\n".join(texts)
+
+
 class Documents:
     """All documents of a run by their index: those of its root, then what code made.
 
-    ``keep`` is told of each that is added; ``folder`` is where its text is written to.
+    ``keep`` is told of each that is added, with its SHA-256; ``folder`` is where it is written to.
     """
 
     def __init__(
@@ -73,7 +109,7 @@ class Documents:
         root: Data,
         added: Mapping[int, Document],
         folder: Path,
-        keep: Callable[[int, Document], None],
+        keep: Callable[[int, Document, str], None],
     ) -> None:
         self._documents = dict(enumerate(root.documents)) | dict(added)
         self._by_path = {document.path: index for index, document in added.items()}
@@ -145,11 +181,11 @@ class Documents:
 
     async def _made(self, text: str) -> int:
         """The index of a text that code made; it is kept where it was not before."""
-        document = await in_thread(_kept, text, self._folder)
+        document, digest = await in_thread(_kept, text, self._folder)
         if (index := self._by_path.get(document.path)) is None:
             index = self._by_path[document.path] = len(self._documents)
             self._documents[index] = document
-            self._keep(index, document)
+            self._keep(index, document, digest)
         return index
 
     def _at(self, index: int) -> Document:
@@ -171,8 +207,19 @@ def _span(document: Document, start: int, end: int) -> Document:
         raise CallFailed(str(error), "ValueError") from None
 
 
-def _kept(text: str, folder: Path) -> Document:
-    """``text`` as a document in ``folder``, where equal ones are one file."""
+def _text(documents: Sequence[Document]) -> str:
+    size = sum(document.bytes - document.bom for document in documents)
+    if size > MOST_PROMPT_BYTES:
+        raise CallFailed(f"{size:,} bytes of data fit no prompt: cut them", "WindowExceeded")
+    texts = (
+        document.read(document.bom, document.bytes).decode(document.encoding, document.errors)
+        for document in documents
+    )
+    return "\n\n".join(texts)
+
+
+def _kept(text: str, folder: Path) -> tuple[Document, str]:
+    """``text`` as a document in ``folder``, where equal ones are one file; and its SHA-256."""
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
     path = folder.absolute() / f"made-{digest[:32]}.txt"
     if not path.exists():
@@ -180,7 +227,7 @@ def _kept(text: str, folder: Path) -> Document:
         write(part, slices_of(text), lambda size: None)
         part.rename(path)
     found = path.stat()
-    return Document(
+    document = Document(
         name="text",
         path=str(path),
         bytes=found.st_size,
@@ -190,3 +237,4 @@ def _kept(text: str, folder: Path) -> Document:
         owned=True,
         measures=Measures.of(text) if len(text) <= SAMPLE else None,
     )
+    return document, digest

@@ -55,7 +55,7 @@ def recall(
     Raises :class:`DataError` where the journal does not have all of it, and :class:`DataChanged`
     where documents changed, unless ``accept_changed``, or are gone.
     """
-    if len(documents) < loaded.documents or set(documents) != set(range(loaded.documents)):
+    if not set(documents).issuperset(range(loaded.documents)):
         raise DataError("its journal does not have all documents: ask again instead")
     found = [_document(documents[index], folder) for index in range(loaded.documents)]
     changed: dict[int, Document] = {}
@@ -75,6 +75,21 @@ def recall(
             "--accept-changed goes on with what is there now"
         )
     return Data(loaded.kind, tuple(found), dict(loaded.skipped)), tuple(changed)
+
+
+def recall_made(
+    loaded: DataLoaded, documents: Mapping[int, DocumentLoaded], folder: Path
+) -> dict[int, Document]:
+    """The documents that code made for children, by index. Raises as :func:`recall`."""
+    made: dict[int, Document] = {}
+    for index, event in documents.items():
+        if index >= loaded.documents:
+            document = _document(event, folder)
+            again = look_again(document)
+            if again.bytes != document.bytes:
+                raise DataChanged(f"not what it was: {shown(document.path)}, which code made")
+            made[index] = replace(document, mtime_ns=again.mtime_ns, inode=again.inode)
+    return made
 
 
 def _document(event: DocumentLoaded, folder: Path) -> Document:

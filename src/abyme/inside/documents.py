@@ -167,6 +167,11 @@ class Store:
         text.document = index
         return text
 
+    @property
+    def built(self) -> str | LazyText | Documents | None:
+        """What the code knows as ``context``; None where it has not been built yet."""
+        return self._context
+
     def context(self) -> str | LazyText | Documents:
         """What the code knows as ``context``: one text, or a mapping of documents. Built once."""
         if self._context is None:

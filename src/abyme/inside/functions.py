@@ -6,10 +6,19 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from .calls import Calls
-from .results import BudgetExceeded, CallError, Failed, PromptTooLong, Results, ToolError
+from .results import (
+    BudgetExceeded,
+    CallError,
+    ChildFailed,
+    Failed,
+    PromptTooLong,
+    Results,
+    ToolError,
+)
 
 EXCEPTIONS: dict[str, Any] = {
-    kind.__name__: kind for kind in (BudgetExceeded, CallError, Failed, PromptTooLong, ToolError)
+    kind.__name__: kind
+    for kind in (BudgetExceeded, CallError, ChildFailed, Failed, PromptTooLong, ToolError)
 }
 """Names for ``except`` clauses and ``isinstance`` in the REPL."""
 
@@ -32,27 +41,6 @@ def model_calls(calls: Calls) -> dict[str, Callable[..., Any]]:
         """``llm_query`` for ``await`` and ``asyncio.gather``."""
         return str(await calls.ask_async("llm_query", _query(prompt, model)))
 
-    def rlm_query(question: str, context: Any = None, model: str | None = None) -> str:
-        """Ask a child about ``context``; at this depth a plain sub-call."""
-        return str(calls.ask("rlm_query", _child(question, context, model)))
-
-    def rlm_query_batched(
-        questions: Iterable[str], contexts: Iterable[Any] | None = None, model: str | None = None
-    ) -> Results:
-        """Ask all questions at once, each about its own context."""
-        asked = _texts(questions)
-        given = [None] * len(asked) if contexts is None else [_context(item) for item in contexts]
-        if len(given) != len(asked):
-            raise ValueError(f"{len(asked)} questions but {len(given)} contexts")
-        items = calls.ask(
-            "rlm_query_batched", {"questions": asked, "contexts": given, "model": model}
-        )
-        return Results.from_frames(items)
-
-    async def arlm_query(question: str, context: Any = None, model: str | None = None) -> str:
-        """``rlm_query`` for ``await`` and ``asyncio.gather``."""
-        return str(await calls.ask_async("rlm_query", _child(question, context, model)))
-
     def budget() -> dict[str, Any]:
         """What this run has used, may use and has left."""
         return dict(calls.ask("budget", {}))
@@ -61,9 +49,6 @@ def model_calls(calls: Calls) -> dict[str, Callable[..., Any]]:
         llm_query,
         llm_query_batched,
         allm_query,
-        rlm_query,
-        rlm_query_batched,
-        arlm_query,
         budget,
     )
     for function in functions:
@@ -108,19 +93,6 @@ def tool(calls: Calls, name: str, parameters: list[str], doc: str) -> Callable[.
 
 def _query(prompt: Any, model: str | None) -> dict[str, Any]:
     return {"prompt": _text(prompt, "the prompt"), "model": model}
-
-
-def _child(question: Any, context: Any, model: str | None) -> dict[str, Any]:
-    asked = _text(question, "the question")
-    return {"question": asked, "context": _context(context), "model": model}
-
-
-def _context(context: Any) -> str | None:
-    if context is None or isinstance(context, str):
-        return context
-    if isinstance(context, list | tuple) and all(isinstance(item, str) for item in context):
-        return "\n\n".join(context)
-    raise TypeError(f"context must be a str or a list of str, not {type(context).__name__}")
 
 
 def _text(value: Any, what: str) -> str:

@@ -12,6 +12,7 @@ from .arrivals import MOUNTED, arrivals
 from .bound import Bound
 from .calls import Calls
 from .channel import Channel, end_group
+from .children import child_calls
 from .codec import Frame, FrameError
 from .documents import Store
 from .functions import EXCEPTIONS, model_calls, tool
@@ -22,6 +23,7 @@ from .lockdown.offer import offer
 from .namespace import CELL, Namespace, Snapshot, describe_error
 from .output import Output, Stream
 from .reception import Reception
+from .referring import Referring
 from .reserve import Reserve
 from .results import NO_DESCRIPTORS
 from .saving import FRAMES as SAVING
@@ -182,6 +184,7 @@ class Worker:
         own = {
             **EXCEPTIONS,
             **model_calls(calls),
+            **child_calls(calls, Referring(self._store)),
             **self._finishing.functions(),
             "SHOW_VARS": self._show_vars,
             "search": self._finder.search,

@@ -14,6 +14,18 @@ class BudgetExceeded(CallError):
     """The run may not spend what the call would cost; nothing was spent on it."""
 
 
+class ChildFailed(CallError):
+    """A child ended without a whole answer.
+
+    ``draft`` is the best that it had, ``status`` "partial" or "failed", ``cost`` in US dollars
+    (None where a price is not known).
+    """
+
+    draft = ""
+    status = ""
+    cost: float | None = None
+
+
 class PromptTooLong(CallError):
     """The prompt does not fit the model's window; nothing was spent on it."""
 
@@ -22,7 +34,7 @@ class ToolError(CallError):
     """A tool of the user's raised."""
 
 
-for _kind in (CallError, BudgetExceeded, PromptTooLong, ToolError):
+for _kind in (CallError, BudgetExceeded, ChildFailed, PromptTooLong, ToolError):
     _kind.__module__ = "__main__"  # where code knows it from, and so how tracebacks name it
 
 NO_DESCRIPTORS = {
@@ -32,6 +44,7 @@ NO_DESCRIPTORS = {
 _KINDS: dict[str, type[Exception]] = {
     "OSError": OSError,
     "BudgetExceeded": BudgetExceeded,
+    "ChildFailed": ChildFailed,
     "WindowExceeded": PromptTooLong,
     "ToolError": ToolError,
     "TypeError": TypeError,
@@ -43,7 +56,12 @@ def error_from(frame: object) -> Exception:
     if not isinstance(frame, dict):
         return CallError("the host sent an error without a description")
     kind = _KINDS.get(str(frame.get("type")), CallError)
-    return kind(str(frame.get("message")))
+    error = kind(str(frame.get("message")))
+    if isinstance(error, ChildFailed):
+        details = frame.get("details") or {}
+        error.draft, error.status = str(details.get("draft", "")), str(details.get("status", ""))
+        error.cost = details.get("cost")
+    return error
 
 
 class Failed:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from abyme.events import CallEnded, CallRefused, Event, HostAnswered
+from abyme.events import CallEnded, CallRefused, Event, HostAnswered, NodeEnded
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -23,6 +23,8 @@ class Outcome(msgspec.Struct, frozen=True):
     error: str = ""
     error_type: str = ""
     answered: bool = True
+    details: dict[str, Any] = {}
+    """What the error has beside its message."""
 
 
 class Outcomes:
@@ -40,6 +42,11 @@ class Outcomes:
             self._found[event.key] = Outcome(None, event.error, event.error_type, False)
         elif isinstance(event, HostAnswered):
             self._found[event.key] = Outcome(event.value, event.error, event.error_type)
+        elif isinstance(event, NodeEnded):
+            answered = event.status != "cancelled"
+            self._found[event.key] = Outcome(
+                event.value, event.error, event.error_type, answered, event.details
+            )
 
     def of(self, key: str) -> Outcome | None:
         """That of one call."""

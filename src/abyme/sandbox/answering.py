@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from abyme.errors import AbymeError, DataError, JournalError
+from abyme.errors import AbymeError, CallFailed, DataError, JournalError
 from abyme.inside.codec import Frame, FrameError
 from abyme.sandbox.base import Host
 from abyme.sandbox.channel import Channel
@@ -25,6 +25,13 @@ _CALLS_SECONDS = 5.0
 """How long the end of a worker waits for its cancelled calls to be over."""
 _FATAL = (DataError, JournalError)
 """What ends the run rather than the call in which it came up."""
+
+
+def error_frame(error: AbymeError) -> Frame:
+    """What the worker is told of a call that failed."""
+    frame: Frame = {"type": error.kind, "message": error.for_code}
+    details = error.details if isinstance(error, CallFailed) else {}
+    return {**frame, "details": details} if details else frame
 
 
 class Answering:
@@ -90,7 +97,7 @@ class Answering:
             self._failed(error)
             return
         except AbymeError as error:
-            reply = {"error": {"type": error.kind, "message": error.for_code}}
+            reply = {"error": error_frame(error)}
         except Exception as error:  # a fault of ours must not hang the cell that waits
             _log.exception("the host function %s", name[:60])
             message = f"Abyme itself failed in {name[:60]}: {type(error).__name__}: {error}"

@@ -40,7 +40,7 @@ class Identified(msgspec.Struct, frozen=True):
         """The recorded value, or the recorded error raised again."""
         assert self.recorded is not None
         if self.recorded.error:
-            raise CallFailed(self.recorded.error, self.recorded.error_type)
+            raise CallFailed(self.recorded.error, self.recorded.error_type, self.recorded.details)
         return self.recorded.value
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from abyme.context.handing import Asked as Context
 from abyme.errors import CallFailed
 from abyme.inside.hits import cut_end
 
@@ -22,16 +23,17 @@ class LlmQueryBatched(Asked, frozen=True):
     model: str | None = None
 
 
-class RlmQuery(Asked, frozen=True):
+class RlmQuery(Asked, frozen=True, omit_defaults=True):
+    """``insist``: also where the child would only do its parent's work once more."""
+
     question: str
-    context: str | None = None
+    context: Context | None = None
     model: str | None = None
+    insist: bool = False
 
 
 class RlmQueryBatched(Asked, frozen=True):
-    questions: list[str]
-    contexts: list[str | None]
-    model: str | None = None
+    wanted: list[RlmQuery]
 
 
 class Budget(Asked, frozen=True):

@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from abyme.context.handing import Handing
 from abyme.errors import CallFailed
 from abyme.events import Emit, OutputAdded
 from abyme.ledger import Account
 from abyme.models.base import Model
 from abyme.models.caller import Caller
 from abyme.subcalls.book import Asker, CallBook, CellCalls
+from abyme.subcalls.children import Children, Spawn
 from abyme.subcalls.host_calls import HostCalls
 from abyme.subcalls.plain import PlainCalls
 from abyme.subcalls.requests import (
@@ -26,13 +28,16 @@ from abyme.subcalls.requests import (
 from abyme.subcalls.rerun import Rerun
 from abyme.subcalls.tools import Tool
 
+CHILDREN = 64
+"""Children of one call that work at the same time."""
 _OVER = "the question has been answered: no call is made any more"
 
 
 class Router:
     """The host of one node's REPL (:class:`abyme.sandbox.base.Host`).
 
-    ``models``: the names that code may ask for, with the sub-model under None.
+    ``models``: the names that code may ask for, with the sub-model under None. ``spawn``: lets
+    children work; None at the depth limit, where questions for a child are plain calls.
     """
 
     def __init__(
@@ -44,13 +49,17 @@ class Router:
         tools: Mapping[str, Tool],
         emit: Emit,
         listens: bool,
+        handing: Handing,
+        spawn: Spawn | None = None,
     ) -> None:
         self.listens = listens
+        self._handing = handing
         self._emit = emit
         self._account = account
         self._book = CallBook(node)
         self._plain = PlainCalls(self._book, caller, account, models, emit)
         self._host = HostCalls(self._book, tools, emit)
+        self._children = None if spawn is None else Children(self._book, spawn, emit, CHILDREN)
         self._calling: set[asyncio.Task[Any]] = set()
         self._over = False
 
@@ -116,20 +125,27 @@ class Router:
                 return await self._plain.one(asker, "llm_query", prompt, model)
             case LlmQueryBatched(prompts, model):
                 return await self._plain.batch(asker, "llm_query", prompts, model)
-            case RlmQuery(question, context, model):
-                prompt = plain_prompt(question, context)
-                return await self._plain.one(asker, "rlm_query", prompt, model)
-            case RlmQueryBatched(questions, contexts, model):
-                pairs = zip(questions, contexts, strict=True)
-                prompts = [plain_prompt(question, context) for question, context in pairs]
+            case RlmQuery():
+                if self._children is not None:
+                    return await self._children.one(asker, asked)
+                prompt = await self._plain_prompt(asked)
+                return await self._plain.one(asker, "rlm_query", prompt, asked.model)
+            case RlmQueryBatched(wanted):
+                if self._children is not None:
+                    return await self._children.batch(asker, wanted)
+                prompts = [await self._plain_prompt(each) for each in wanted]
+                model = wanted[0].model if wanted else None
                 return await self._plain.batch(asker, "rlm_query", prompts, model)
             case Budget():
                 return await self._host.make(asker, "budget", {}, self._read_budget)
+
+    async def _plain_prompt(self, asked: RlmQuery) -> str:
+        return plain_prompt(asked.question, await self._handing.text(asked.context))
 
     async def _read_budget(self) -> Any:
         return self._account.snapshot()
 
 
-def plain_prompt(question: str, context: str | None) -> str:
+def plain_prompt(question: str, context: str) -> str:
     """What a plain model is asked where code asked for a child: the context, then the question."""
     return question if not context else f"{context}\n\n---\n\n{question}"

@@ -1,0 +1,64 @@
+"""``rlm_query`` and its relatives: children with a REPL of their own, as code asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from .calls import Calls
+from .referring import Referring
+from .results import Results
+
+
+def child_calls(calls: Calls, referring: Referring) -> dict[str, Callable[..., Any]]:
+    """The functions, asking through ``calls``."""
+
+    def request(question: Any, context: Any, model: str | None, insist: bool) -> dict[str, Any]:
+        if not isinstance(question, str):
+            raise TypeError(f"the question must be a str, not {type(question).__name__}")
+        asked = {"question": question, "context": referring.asked(context), "model": model}
+        return asked | {"insist": True} if insist else asked
+
+    def rlm_query(
+        question: str, context: Any = None, model: str | None = None, insist: bool = False
+    ) -> Any:
+        """Ask a child about ``context``, given by reference; raises ChildFailed where it fails."""
+        return calls.ask("rlm_query", request(question, context, model, insist))
+
+    def rlm_query_batched(
+        questions: Iterable[str],
+        contexts: Iterable[Any] | None = None,
+        model: str | None = None,
+        insist: bool = False,
+    ) -> Results:
+        """Ask all questions at once, each about its own context, or one about every context."""
+        wanted = [
+            request(question, context, model, insist)
+            for question, context in _pairs(questions, contexts)
+        ]
+        return Results.from_frames(calls.ask("rlm_query_batched", {"wanted": wanted}))
+
+    async def arlm_query(
+        question: str, context: Any = None, model: str | None = None, insist: bool = False
+    ) -> Any:
+        """``rlm_query`` for ``await`` and ``asyncio.gather``."""
+        return await calls.ask_async("rlm_query", request(question, context, model, insist))
+
+    functions = (rlm_query, rlm_query_batched, arlm_query)
+    for function in functions:
+        function.__qualname__ = function.__name__  # what a TypeError calls it
+    return {function.__name__: function for function in functions}
+
+
+def _pairs(questions: Any, contexts: Any) -> list[tuple[Any, Any]]:
+    given = None if contexts is None else list(contexts)
+    if isinstance(questions, str):
+        if given is None:
+            raise TypeError("a batch takes a list of questions, or one question and contexts")
+        return [(questions, context) for context in given]
+    asked = list(questions)
+    if given is None:
+        return [(question, None) for question in asked]
+    if len(given) != len(asked):
+        raise ValueError(f"{len(asked)} questions but {len(given)} contexts")
+    return list(zip(asked, given, strict=True))

@@ -1,0 +1,332 @@
+"""The nodes of one run: how each comes to its worker, its calls and its account."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from abyme.context.handing import Documents, Handing, NodeData
+from abyme.dialects.base import Opening, TurnStatus
+from abyme.dialects.messages import Fenced
+from abyme.errors import AbymeError, CallFailed, DataError, JournalError
+from abyme.events import CallRefused, Emit, NodeEnded, NodeStarted
+from abyme.inside.hits import cut_end
+from abyme.journal.blobs import Blobs
+from abyme.journal.conversation import Conversation
+from abyme.journal.node_tape import NodeTape
+from abyme.journal.outcomes import Outcomes
+from abyme.journal.tape import Tape
+from abyme.ledger import Account
+from abyme.loop import Node, Outcome, run_node
+from abyme.models.base import Model, OnText
+from abyme.models.caller import Caller
+from abyme.models.estimator import TokenEstimator
+from abyme.models.scheduler import Scheduler
+from abyme.node_worker import Place
+from abyme.opening import opening
+from abyme.repl import NodeRepl
+from abyme.sandbox.base import Workers
+from abyme.spec import RunSpec
+from abyme.subcalls.children import Birth, challenge
+from abyme.subcalls.router import Router
+from abyme.threads import in_thread
+
+_log = logging.getLogger("abyme")
+
+AT_ONCE = 64
+"""Children of one depth that work at the same time; others wait, with nothing of their own."""
+_DRAFT_SHOWN = 300
+
+
+class Shared(msgspec.Struct, frozen=True, kw_only=True):
+    """What all runs of a process have in common."""
+
+    scheduler: Scheduler
+    estimator: TokenEstimator
+
+
+class Live(msgspec.Struct, frozen=True, kw_only=True):
+    """A node with all that it works with."""
+
+    started: NodeStarted
+    model: Model
+    handing: Handing
+    account: Account
+    caller: Caller
+    repl: NodeRepl
+    tape: NodeTape
+
+
+class Nodes:
+    """Those of one run.
+
+    ``recorded`` reads the outcomes of all calls so far from the journal. ``tape``: what was there
+    before, where the run goes on. ``listens``: somebody wants what cells print while they run.
+    """
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        shared: Shared,
+        emit: Emit,
+        *,
+        tape: Tape,
+        documents: Documents,
+        workers: Workers,
+        recorded: Callable[[], Outcomes],
+        blobs: Blobs,
+        listens: bool,
+    ) -> None:
+        self._spec = spec
+        self._shared = shared
+        self._emit = emit
+        self._tape = tape
+        self._documents = documents
+        self._workers = workers
+        self._recorded = recorded
+        self._blobs = blobs
+        self._listens = listens
+        self._places: defaultdict[int, asyncio.Semaphore] = defaultdict(
+            lambda: asyncio.Semaphore(AT_ONCE)
+        )
+        nodes = (each.started for each in tape.nodes.values() if each.started is not None)
+        self._born = Counter(node.parent for node in nodes)
+
+    def root(self, started: NodeStarted, account: Account) -> Live:
+        """The root, whose REPL is to be entered."""
+        caller = Caller(
+            account,
+            self._shared.scheduler,
+            self._emit,
+            account.limits,
+            estimator=self._shared.estimator,
+            price_of=self._spec.price_of,
+        )
+        data = self._documents.root
+        return self._live(started, self._spec.model, data, account, caller, self._tape.root)
+
+    def node(
+        self,
+        live: Live,
+        conversation: Conversation,
+        introduce: Callable[[TurnStatus], Awaitable[Opening]],
+        on_text: Callable[[str], OnText] | None = None,
+    ) -> Node:
+        """The node as its loop takes it, for one question."""
+        return Node(
+            live.started.node,
+            conversation.question,
+            introduce,
+            model=live.model,
+            dialect=Fenced(),
+            repl=live.repl,
+            caller=live.caller,
+            account=live.account,
+            emit=self._emit,
+            tape=conversation,
+            priced=self._spec.priced,
+            recursion=self._may_recurse(live.started.depth),
+            on_text=on_text,
+        )
+
+    # -- children ------------------------------------------------------------------------------
+
+    async def spawn(self, parent: Live, birth: Birth) -> Any:
+        """Let a child of ``parent`` work: its value, which is a text unless another was asked for.
+
+        One that was at work when its run was left goes on. Raises :class:`CallFailed` where it
+        ends without a whole answer, and what ends the run.
+        """
+        async with self._places[parent.started.depth + 1]:
+            live = await self._born_of(parent, birth)
+            ended = await self._let_work(live)
+        if ended.status == "complete":
+            return ended.value
+        raise CallFailed(ended.error, ended.error_type, ended.details)
+
+    async def _born_of(self, parent: Live, birth: Birth) -> Live:
+        """The child with all that it needs; told of, unless it was before."""
+        model = self._model(parent.started.depth + 1, birth.model)
+        before = self._tape.by_key.get(birth.key)
+        spent = None
+        if before is None or before.started is None or before.started.given is None:
+            tape = NodeTape("")
+            data = await parent.handing.over(birth.context)
+            self._check(parent, birth, data)
+            started = self._start(parent, birth, data, model)
+        else:
+            tape, started = before, before.started
+            data = parent.handing.again(before.started.given)
+            spent = self._tape.spent_below(before)
+        account = parent.account.child(started.node, spent=spent)
+        return self._live(started, model, data, account, parent.caller.child(account), tape)
+
+    def _start(self, parent: Live, birth: Birth, data: NodeData, model: Model) -> NodeStarted:
+        above = parent.started
+        self._born[above.node] += 1
+        started = NodeStarted(
+            node=f"{above.node}.{self._born[above.node]}",
+            parent=above.node,
+            depth=above.depth + 1,
+            question=birth.question,
+            seed=secrets.randbits(32),
+            key=birth.key,
+            model=model.name,
+            given=data.given,
+        )
+        self._emit(started)
+        return started
+
+    def _check(self, parent: Live, birth: Birth, data: NodeData) -> None:
+        """Raise :class:`CallFailed` for a child that would only do its parent's work again."""
+        above = parent.started
+        why = challenge(parent.handing.data, above.question, data, birth.question)
+        if why and not birth.insist:
+            refused = CallRefused(
+                birth.key, above.node, birth.cell, "rlm_query", why, "ChildFailed"
+            )
+            self._emit(refused)
+            raise CallFailed(why, "ChildFailed")
+
+    async def _let_work(self, live: Live) -> NodeEnded:
+        """Its work from beginning to end, and what came of it, told."""
+        started = live.started
+        conversation = live.tape.conversation
+        conversation.question = started.question
+
+        async def introduce(status: TurnStatus) -> Opening:
+            estimator, data = self._shared.estimator, live.handing.data.data
+            question = started.question
+            opened, _ = await in_thread(opening, self._spec, data, status, estimator, question)
+            return opened
+
+        node = self.node(live, conversation, introduce)
+        try:
+            async with live.repl:
+                try:
+                    outcome = await run_node(node)
+                finally:
+                    await live.repl.rest()
+        except asyncio.CancelledError:
+            with contextlib.suppress(JournalError):
+                self._end(live, node, "cancelled", "nobody waits for it any more")
+            raise
+        except (JournalError, DataError):
+            raise
+        except Exception as error:
+            return self._end(live, node, "failed", _reason(started.node, error))
+        if outcome.status == "complete":
+            return self._end(live, node, "complete", "", outcome)
+        return self._end(live, node, outcome.status, outcome.reason, outcome)
+
+    def _end(
+        self, live: Live, node: Node, status: Any, reason: str, outcome: Outcome | None = None
+    ) -> NodeEnded:
+        """Close its account and tell what it came to."""
+        finish = node.draft if outcome is None else outcome.finish
+        live.account.close()
+        complete = status == "complete"
+        error = "" if complete else f"child {live.started.node} ended {status}: {reason}"
+        if not complete and finish.text:
+            error += f". Its draft: {cut_end(finish.text, _DRAFT_SHOWN)}"
+        ended = NodeEnded(
+            node=live.started.node,
+            key=live.started.key,
+            status=status,
+            text=finish.text,
+            value=finish.text if complete else None,
+            error=error,
+            error_type="" if complete else "ChildFailed",
+            usage=live.account.usage,
+            cost=live.account.cost,
+            seconds=round(live.account.seconds, 6),
+            turns=live.account.turns,
+        )
+        self._emit(ended)
+        return ended
+
+    # -- what they are made of -----------------------------------------------------------------
+
+    def _live(
+        self,
+        started: NodeStarted,
+        model: Model,
+        data: NodeData,
+        account: Account,
+        caller: Caller,
+        tape: NodeTape,
+    ) -> Live:
+        spec, handing = self._spec, Handing(self._documents, data)
+        goes_on = spec.goes_on
+        offered: dict[str | None, Model] = {each.name: each for each in spec.models}
+        offered[None] = spec.sub_model
+
+        async def spawn(birth: Birth) -> Any:
+            return await self.spawn(live, birth)
+
+        router = Router(
+            started.node,
+            caller,
+            account,
+            offered,
+            spec.tools,
+            self._emit,
+            self._listens,
+            handing,
+            spawn if self._may_recurse(started.depth) else None,
+        )
+        place = Place(
+            spec.sandbox.name,
+            self._workers,
+            data.data,
+            tuple(tool.description for tool in spec.tools.values()),
+            started.seed,
+            spec.limits.cell_seconds,
+        )
+        repl = NodeRepl(
+            started.node,
+            place,
+            router,
+            self._emit,
+            self._recorded,
+            self._blobs,
+            tape,
+            accept_different=goes_on is not None and goes_on.accept_different,
+        )
+        live = Live(
+            started=started,
+            model=model,
+            handing=handing,
+            account=account,
+            caller=caller,
+            repl=repl,
+            tape=tape,
+        )
+        return live
+
+    def _may_recurse(self, depth: int) -> bool:
+        """Whether a node of this depth may have children; else its questions are plain calls."""
+        return depth + 1 < self._spec.limits.max_depth
+
+    def _model(self, depth: int, name: str | None) -> Model:
+        if name is None:
+            return self._spec.model_at(depth)
+        for model in self._spec.models:
+            if model.name == name:
+                return model
+        known = ", ".join(sorted({model.name for model in self._spec.models}))
+        raise CallFailed(f"model {cut_end(name, 60)!r} is not offered here; there is {known}")
+
+
+def _reason(node: str, error: Exception) -> str:
+    if isinstance(error, AbymeError):
+        return str(error)
+    _log.error("node %s", node, exc_info=error)
+    return f"a fault in Abyme itself: {type(error).__name__}: {error}"
