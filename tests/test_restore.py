@@ -129,10 +129,14 @@ class K: attr = 2
 with open('f') as h: pass
 (n := 5); q: int = 3; s += 1
 [t for t in range(3)]; lambda l: 1
+{a: b for a, b in {}.items() for a in [d for d in ()]}; any((u := e) for e in x if (v := e))
+match x:
+    case [g, *j] | {"k": g, **j}: pass
 """
     names = assigned_names(code)
     assert names >= {"os", "np", "c", "x", "y", "z", "i", "w", "f", "K", "h", "n", "q", "s"}
-    assert not names & {"inner", "attr", "l"}
+    assert names >= {"u", "v", "g", "j"}
+    assert not names & {"inner", "attr", "l", "t", "a", "b", "d", "e"}
     assert assigned_names("not python (") == set()
 
 

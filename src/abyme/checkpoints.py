@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 
 from abyme.errors import JournalError, SandboxError
@@ -26,14 +27,22 @@ MOST_SECONDS = 20.0
 
 
 class Checkpoints:
-    """The checkpoints of node ``node``; of them, the newest is kept."""
+    """The checkpoints of node ``node``, as far as any are ``wanted``; the newest is kept."""
 
-    def __init__(self, node: str, blobs: Blobs, emit: Emit, newest: Saved | None = None) -> None:
+    def __init__(
+        self,
+        node: str,
+        blobs: Blobs,
+        emit: Emit,
+        newest: Saved | None = None,
+        *,
+        wanted: bool = True,
+    ) -> None:
         self._node = node
         self._blobs = blobs
         self._emit = emit
         self._seconds = 0.0
-        self._due = DUE_SECONDS
+        self._due = DUE_SECONDS if wanted else math.inf
         self._taking: asyncio.Task[bytearray | None] | None = None
         self._keeping: asyncio.Task[None] | None = None
         self.newest = newest

@@ -116,7 +116,8 @@ class QuestionAsked(Event, frozen=True, kw_only=True):
 class DocumentLoaded(Event, frozen=True):
     """A document's identity; a later one of the same index takes its place.
 
-    ``path`` is absolute; of what was handed over (``owned``) it is relative to the run's folder.
+    ``path`` is absolute; of what was handed over (``owned``) it is relative to the run's folder,
+    and empty in a run without texts, which keeps it under no name.
     ``bom``: bytes at its start that are no text. ``measures``: characters, lines and characters of
     the longest line, where they are known.
     """

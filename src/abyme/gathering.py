@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from abyme.context.documents import Data, Document, Measures
 from abyme.context.load import load
 from abyme.context.recall import loaded_event, recall, recall_made
+from abyme.context.unnamed import Unnamed
 from abyme.errors import DataError
 from abyme.events import DataLoaded, DataLoading, Emit
 from abyme.journal.tape import Tape
@@ -26,9 +27,13 @@ class Stopped(Exception):
 
 
 async def gather(
-    spec: RunSpec, journal: Journal, emit: Emit, why_stop: Callable[[int], str]
+    spec: RunSpec,
+    journal: Journal,
+    unnamed: Unnamed | None,
+    emit: Emit,
+    why_stop: Callable[[int], str],
 ) -> Data:
-    """Load what was handed over, and tell of every document.
+    """Load what was handed over, held by ``unnamed`` where it is there; tell of every document.
 
     ``why_stop`` is asked some ten times a second, in another thread, with the documents so far; it
     gives "" where there is no reason. Raises :class:`DataError` where the data cannot be loaded,
@@ -37,7 +42,12 @@ async def gather(
     tell = partial(_loading, asyncio.get_running_loop(), emit, why_stop)
     try:
         data = await in_thread(
-            load, spec.context, folder=journal.data_folder, **spec.reading, on_progress=tell
+            load,
+            spec.context,
+            folder=journal.data_folder,
+            unnamed=unnamed,
+            **spec.reading,
+            on_progress=tell,
         )
     except DataError as error:
         if reason := why_stop(0):  # Ctrl-C ended whoever sends the data, too

@@ -249,8 +249,15 @@ def assigned_names(code: str) -> set[str]:
             continue
         if isinstance(node, ast.Lambda):
             continue
+        if isinstance(node, ast.comprehension):  # its targets are its own; a walrus in it is not
+            stack += (node.iter, *node.ifs)
+            continue
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             names.add(node.id)
+        elif isinstance(node, ast.MatchAs | ast.MatchStar) and node.name:
+            names.add(node.name)
+        elif isinstance(node, ast.MatchMapping) and node.rest:
+            names.add(node.rest)
         elif isinstance(node, ast.alias):
             names.add((node.asname or node.name).split(".")[0])
         stack.extend(ast.iter_child_nodes(node))

@@ -298,6 +298,7 @@ class Nodes:
             self._recorded,
             self._blobs,
             tape,
+            checkpoints=not spec.redact,
             accept_different=goes_on is not None and goes_on.accept_different,
         )
         live = Live(

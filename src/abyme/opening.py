@@ -9,7 +9,6 @@ from abyme.models.base import Model
 from abyme.models.estimator import TokenEstimator
 from abyme.spec import RunSpec
 
-
 NO_DATA = "None was handed over: `context` is empty. The question says all there is."
 """The description of the data of a child that was given none."""
 

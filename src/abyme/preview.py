@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import msgspec
 from abyme.config import Limits
 from abyme.context.documents import Data
 from abyme.context.load import load
+from abyme.context.unnamed import Unnamed
 from abyme.dialects.messages import Fenced
 from abyme.ledger import Account
 from abyme.loop import turn_status
@@ -57,8 +59,11 @@ def preview(spec: RunSpec, estimator: TokenEstimator) -> Preview:
     ``estimator``: what has been learned of the models' tokens so far. For a thread. Raises
     :class:`~abyme.errors.DataError` where the data cannot be loaded.
     """
-    with tempfile.TemporaryDirectory(prefix="abyme-") as folder:
-        data = load(spec.context, folder=Path(folder) / "data", **spec.reading)
+    with (
+        tempfile.TemporaryDirectory(prefix="abyme-") as folder,
+        contextlib.closing(Unnamed(Path(folder))) as unnamed,
+    ):
+        data = load(spec.context, folder=Path(folder), unnamed=unnamed, **spec.reading)
         status = turn_status(Account(spec.limits).snapshot(), priced=spec.priced)
         opened, _ = opening(spec, data, status, estimator, spec.question)
     messages = Fenced().opening(opened)

@@ -43,8 +43,8 @@ class NodeRepl:
 
     Entering starts the worker without waiting for it, so that its start and the first model call
     overlap. ``recorded`` reads the outcomes of all calls so far from the journal. ``tape``: what
-    was run before, where the run goes on; ``accept_different``: go on too where cells that are run
-    again do not do the same.
+    was run before, where the run goes on; ``checkpoints``: whether any are taken, into ``blobs``;
+    ``accept_different``: go on too where cells that are run again do not do the same.
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class NodeRepl:
         blobs: Blobs,
         tape: NodeTape,
         *,
+        checkpoints: bool = True,
         accept_different: bool = False,
     ) -> None:
         self._node = node
@@ -64,7 +65,7 @@ class NodeRepl:
         self._emit = emit
         self._recorded = recorded
         self._accept_different = accept_different
-        self._checkpoints = Checkpoints(node, blobs, emit, tape.saved)
+        self._checkpoints = Checkpoints(node, blobs, emit, tape.saved, wanted=checkpoints)
         self._worker = NodeWorker(node, place, router, self._checkpoints, emit)
         self._worker.converse(tape.earlier)
         self._opening: asyncio.Task[None] | None = None

@@ -19,6 +19,7 @@ from abyme.beginning import begin, first_events, terms_of
 from abyme.context.documents import Data, Document
 from abyme.context.handing import Documents
 from abyme.context.recall import loaded_event
+from abyme.context.unnamed import Unnamed
 from abyme.dialects.base import Opening, TurnStatus
 from abyme.errors import AbymeError, DataError, JournalError
 from abyme.events import DocumentHashed, Event, NodeStarted, QuestionAsked, RunEnded, TextAdded
@@ -28,7 +29,7 @@ from abyme.history import in_short
 from abyme.journal.blobs import Blobs
 from abyme.journal.conversation import Conversation, Exchange
 from abyme.journal.figures import ROOT
-from abyme.journal.format import CHECKPOINTS, DATA
+from abyme.journal.format import CHECKPOINTS
 from abyme.journal.outcomes import Outcomes
 from abyme.journal.reader import Record, read
 from abyme.journal.tape import Tape
@@ -54,6 +55,8 @@ class _Opened(msgspec.Struct):
     tape: Tape
     teller: Teller
     account: Account
+    unnamed: Unnamed | None
+    """Holds what a run without texts was given: what is not in the journal is not beside it."""
     data: Data | None = None
     made: dict[int, Document] = {}
     """Documents that code made before it went on, by their index."""
@@ -157,7 +160,8 @@ class Run:
             events += (loaded_event(at, data.documents[at], journal.folder) for at in changed)
         account = Account(spec.limits)
         self._before = tape.ended
-        self._opened = _Opened(journal, tape, teller, account, data, made)
+        unnamed = Unnamed(journal.folder) if spec.redact else None
+        self._opened = _Opened(journal, tape, teller, account, unnamed, data, made)
         for event in events:
             self._emit(event)
             tape.take(Record(0, time.time(), event))
@@ -173,8 +177,10 @@ class Run:
         try:
             await self._get_ready()
         except Stopped as stopped:  # what was written so far is of no use, and may be large
-            folder = self._here.journal.data_folder
-            await in_thread(shutil.rmtree, folder, ignore_errors=True)
+            here = self._here
+            if here.unnamed is not None:
+                here.unnamed.close()
+            await in_thread(shutil.rmtree, here.journal.data_folder, ignore_errors=True)
             return self._end(Outcome("failed", self._draft(), str(stopped)), ())
         except DataError:
             if self._spec.goes_on is None:  # nothing was asked and nothing paid for: a mistyped
@@ -221,12 +227,10 @@ class Run:
             await self._let_go(self._working)  # its last checkpoint is told while there is a lock
             if self._opened is not None:
                 self._opened.journal.leave()
-                if self._spec.redact:  # what is not in the journal is not beside it either
-                    folder = self._opened.journal.folder
-                    for kept in (DATA, CHECKPOINTS):
-                        await in_thread(shutil.rmtree, folder / kept, ignore_errors=True)
         finally:
             await self._let_go(self._held)
+            if self._opened is not None and self._opened.unnamed is not None:
+                self._opened.unnamed.close()
 
     async def _let_go(self, held: contextlib.AsyncExitStack) -> None:
         """Leave what a sandbox gave; nothing that goes wrong there takes the answer away."""
@@ -246,7 +250,7 @@ class Run:
         workers = await self._held.enter_async_context(spec.sandbox.workers())
         data = here.data
         if data is None:
-            data = await gather(spec, here.journal, self._emit, self._why_stop)
+            data = await gather(spec, here.journal, here.unnamed, self._emit, self._why_stop)
         started = here.tape.root.started
         if started is None:
             question, seed = self._conversation.question, secrets.randbits(32)
@@ -257,7 +261,9 @@ class Run:
             self._shared,
             self._emit,
             tape=here.tape,
-            documents=Documents(data, here.made, here.journal.data_folder, self._keep),
+            documents=Documents(
+                data, here.made, here.journal.data_folder, self._keep, here.unnamed
+            ),
             workers=workers,
             recorded=self._recorded,
             blobs=Blobs(here.journal.folder, CHECKPOINTS),

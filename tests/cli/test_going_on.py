@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from abyme.events import RunResumed
+from abyme.cli.text import resumed_text
+from abyme.events import RunResumed, Terms
 from abyme.journal.reader import read
 from support.command import abyme, replies
 from support.runs import cell, of_kind
@@ -115,7 +116,7 @@ def test_a_run_that_is_still_going_is_left_alone(stub: Stub, data: Path, runs: P
         for words in (["resume", run], ["ask", "--continue", run, "q?"]):
             done = abyme(*words, runs=runs)
             assert (done.returncode, done.stdout) == (2, "")
-            assert f"run {run} is still going in another process" in done.stderr
+            assert f"run {run} is still going, here or in another process" in done.stderr
         assert "was left without its answer" in abyme("resume", runs=runs).stderr
 
 
@@ -295,3 +296,12 @@ def test_the_reader_is_asked_on(tmp_path: Path, runs: Path) -> None:
     with log.open() as piped:
         done = abyme("ask", "--continue", run, "How many?", runs=runs, stdin=piped)
     assert done.returncode == 2 and "piped in is not for it" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("cost", "said"), [(0.0328, "$0.0328 at most"), (None, "their price is not known")]
+)
+def test_what_was_in_flight_is_told_with_what_it_may_cost(cost: float | None, said: str) -> None:
+    terms = Terms(version="1", model="m", sub_model="m", base_url="", limits={})
+    resumed = RunResumed(terms=terms, in_flight=("a", "b"), charged_cost=cost)
+    assert resumed_text(resumed) == f"asked again, perhaps billed twice: 2 calls ({said})"

@@ -108,10 +108,13 @@ def test_a_run_that_is_going_or_cannot_be_read_is_read_each_time(
     os.utime(going / "journal.jsonl")
     (runs / "20260101-000001-abcdef").mkdir()
     read = counted(monkeypatch)
-    assert [run.status for run in find_runs(runs).runs] == ["unreadable", "going"]
-    (going / "data").write_bytes(b"x" * 100_000)
-    assert (find_runs(runs).runs[1].bytes or 0) > 100_000
+    with (going / "journal.jsonl").open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert [run.status for run in find_runs(runs).runs] == ["unreadable", "going"]
+        (going / "data").write_bytes(b"x" * 100_000)
+        assert (find_runs(runs).runs[1].bytes or 0) > 100_000
     assert len(read) == 4
+    assert [run.status for run in find_runs(runs).runs] == ["unreadable", "unfinished"]
     at = time.time() - _HOUR
     os.utime(going / "journal.jsonl", (at, at))
     assert find_runs(runs, Wanted(statuses=frozenset(["going"]))).runs == []

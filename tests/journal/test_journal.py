@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import compileall
 import hashlib
 import json
 import os
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from abyme import RLM
 from abyme.errors import JournalError
 from abyme.events import HostAnswered, MessageAdded, NodeStarted, OutputAdded
+from abyme.inside import channel
 from abyme.journal.format import FIRST_PREV
 from abyme.journal.reader import find_run, read
 from abyme.journal.writer import Journal
@@ -257,6 +259,8 @@ def test_deep_and_odd_values_in_events(runs: Path) -> None:
 
 def test_a_full_disk_ends_the_run_with_its_answer_so_far(tmp_path: Path) -> None:
     """A limit on the size of files stands for the disk: write(2) fails in the middle of a line."""
+    # Else the limit would cut the bytecode that Python keeps of the worker's code, for good.
+    compileall.compile_dir(Path(channel.__file__).parent, quiet=2)
     runs = tmp_path / "runs"
     pid = os.fork()
     if pid == 0:  # in a process of its own, because the limit would stay

@@ -18,6 +18,7 @@ from abyme.errors import JournalError
 from abyme.events import HostAnswered
 from abyme.journal import files
 from abyme.journal.reader import find_run, read
+from abyme.journal.sizes import folder_bytes
 from abyme.journal.writer import Journal
 from support.journals import LONG, events_in, message, started, write
 
@@ -87,13 +88,13 @@ def test_a_last_line_that_does_not_follow_is_refused(folder: Path) -> None:
 def test_one_process_has_it_and_readers_may_read(folder: Path, runs: Path) -> None:
     async def main() -> None:
         journal = Journal.reopen(folder)
-        with pytest.raises(JournalError, match="the run r is going in another process"):
+        with pytest.raises(JournalError, match="the run r is still going, here or in"):
             Journal.reopen(folder)
         journal.append(message(3))
         assert events_in(folder)[-1] == message(3)
         other = Journal(runs, "new")
         other.append(started())
-        with pytest.raises(JournalError, match="the run new is going"):
+        with pytest.raises(JournalError, match="the run new is still going"):
             Journal.reopen(other.folder)
         for each in (journal, other):
             await each.close()
@@ -118,7 +119,7 @@ def test_a_process_that_is_killed_holds_nothing(folder: Path) -> None:
     command = [sys.executable, "-c", HOLDER, str(folder)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
-        with pytest.raises(JournalError, match="going in another process"):
+        with pytest.raises(JournalError, match="still going, here or in another process"):
             Journal.reopen(folder)
         holder.kill()
         holder.wait(timeout=60)
@@ -264,3 +265,20 @@ def test_a_fork_is_a_run_once_its_own_line_is_there(runs: Path) -> None:
     left.abandon()
     write(lambda: Journal.fork(parent, runs, "g", 1), message(0))
     assert len(events_in(find_run(runs, "g"))) == 2
+
+
+def test_what_a_killed_writer_left_unfinished_is_removed(folder: Path, tmp_path: Path) -> None:
+    write(lambda: Journal.reopen(folder), message(3, LONG))
+    (text,) = (path for path in (folder / "blobs").rglob("*") if path.is_file())
+    outside = tmp_path / "outside" / "ab"
+    outside.mkdir(parents=True)
+    (folder / "blobs" / "zz").symlink_to(outside)
+    (folder / "checkpoints").symlink_to(outside.parent)
+    (outside / "mine.part").write_text("x")
+    left = [text.with_suffix(suffix) for suffix in (".z.part", ".4711.part")]
+    for path in left:
+        path.write_bytes(b"half of it")
+    assert folder_bytes(folder) > 3 * 4_096, "they count"
+    write(lambda: Journal.reopen(folder), message(4))
+    assert not any(path.exists() for path in left)
+    assert text.exists() and (outside / "mine.part").exists()

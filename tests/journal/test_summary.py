@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -83,9 +84,8 @@ def test_long_questions_and_answers(runs: Path, characters: int) -> None:
 def test_a_run_without_an_end(runs: Path) -> None:
     folder = cut(runs / ask(runs, [cell("FINAL(1)")]).run, -1)
     fresh = summarise(folder)
-    assert (fresh.status, fresh.question) == ("going", "what is it?")
+    assert (fresh.status, fresh.question) == ("unfinished", "what is it?")
     assert fresh.cost is None and fresh.turns is None and fresh.seconds is not None
-    assert summarise(aged(folder)).status == "unfinished"
     (found,) = list_runs(runs)
     assert found.status == "unfinished"
     with held(folder):
@@ -205,16 +205,28 @@ def test_the_newest_run_is_one_that_could_be_written(runs: Path) -> None:
     assert newest_run(runs).name == run
 
 
-def test_going_is_what_was_just_written_or_is_held(runs: Path) -> None:
+def test_going_is_what_is_held(runs: Path) -> None:
     folder = runs / ask(runs, [cell("FINAL(1)")]).run
     assert not is_going(folder)
     cut(folder, -1)
-    assert is_going(folder)
-    assert not is_going(aged(folder))
+    assert not is_going(folder), "it was just written, and killed"
     with (folder / "journal.jsonl").open("ab"):
         assert not is_going(folder), "whoever reads it does not write it"
     with held(folder):
         assert is_going(folder)
+
+
+def test_where_locks_do_not_tell_going_is_what_was_just_written(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    folder = cut(runs / ask(runs, [cell("FINAL(1)")]).run, -1)
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    assert is_going(folder) and [found.status for found in list_runs(runs)] == ["going"]
+    assert not is_going(aged(folder))
+    assert [found.status for found in list_runs(runs)] == ["unfinished"]
 
 
 def test_only_those_asked_for_are_read(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

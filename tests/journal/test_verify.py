@@ -258,6 +258,9 @@ def test_a_run_without_texts(runs: Path) -> None:
     assert found.redacted and found.whole
     said = " ".join(found.notes)
     assert "ends without an answer" in said and "kept without texts" in said
+    assert "its folder data" not in said
+    (folder / "data").mkdir()
+    assert "its folder data is none of its own: such runs keep no copies" in verify(folder).notes
 
 
 Command = Callable[..., tuple[int, str]]

@@ -141,8 +141,9 @@ def resumed_text(event: RunResumed) -> str:
     """What was in flight when a run was left, and is asked again; "" if nothing was."""
     if not event.in_flight:
         return ""
-    calls, cost = plural(len(event.in_flight), "call"), cost_text(event.charged_cost)
-    return f"asked again, perhaps billed twice: {calls} ({cost} at most)"
+    calls, cost = plural(len(event.in_flight), "call"), event.charged_cost
+    price = "their price is not known" if cost is None else f"{cost_text(cost)} at most"
+    return f"asked again, perhaps billed twice: {calls} ({price})"
 
 
 def _more(names: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ import errno
 import mmap
 import os
 from collections.abc import Iterable, Iterator
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -66,6 +66,19 @@ class Measures(msgspec.Struct, frozen=True):
         return cls(characters, lines, longest)
 
 
+class Held(Protocol):
+    """Bytes under no name: whoever holds them can read them, and nobody can change them."""
+
+    def open(self) -> int:
+        """A read-only descriptor of a file with all of them, for the caller to close.
+
+        Raises :class:`OSError` and :class:`DataError`.
+        """
+
+    def read(self, start: int, length: int) -> bytes:
+        """``length`` bytes from byte ``start`` on, fewer at the end. Raises :class:`OSError`."""
+
+
 class Document(msgspec.Struct, frozen=True):
     """One document and what it was when the run began.
 
@@ -78,7 +91,9 @@ class Document(msgspec.Struct, frozen=True):
 
     name: str
     path: str
-    """Where its bytes lie: the user's file, or a copy in the run's folder (``owned``)."""
+    """Where its bytes lie: the user's file, or a copy in the run's folder (``owned``).
+
+    Empty where they have no name, and are ``held``."""
     bytes: int
     """How many there are, from byte ``offset`` of the file on."""
     mtime_ns: int
@@ -93,6 +108,7 @@ class Document(msgspec.Struct, frozen=True):
     """A multiple of ``PAGE``: what begins there can be mapped by itself."""
     file_bytes: int = 0
     """Bytes of the file where the document is a part of it; else 0."""
+    held: Held | None = None
 
     def part(self, start: int, end: int) -> Document:
         """Bytes ``start`` to ``end`` of it, which begin and end where characters do.
@@ -119,6 +135,8 @@ class Document(msgspec.Struct, frozen=True):
         Raises :class:`DataChanged` where the file is gone or is not what it was.
         """
         try:
+            if self.held is not None:
+                return self.held.open()
             descriptor = os.open(self.path, _FLAGS | (os.O_NOFOLLOW if self.owned else 0))
         except OSError as error:
             raise self._unreadable(error) from error
@@ -130,6 +148,8 @@ class Document(msgspec.Struct, frozen=True):
 
     def check(self) -> None:
         """Raise :class:`DataChanged` where the file is no longer what it was."""
+        if self.held is not None:
+            return
         try:
             found = os.stat(self.path, follow_symlinks=not self.owned)
         except OSError as error:
@@ -142,6 +162,8 @@ class Document(msgspec.Struct, frozen=True):
 
         Raises :class:`DataChanged` as :meth:`open` does, and where bytes are missing.
         """
+        if self.held is not None:
+            return self._read_held(self.held, start, length)
         descriptor = self.open()
         try:
             return self._pread(descriptor, start, max(0, min(length, self.bytes - start)))
@@ -153,6 +175,10 @@ class Document(msgspec.Struct, frozen=True):
 
         Raises :class:`DataChanged`: what was yielded before may then be a mixture.
         """
+        if self.held is not None:
+            for start in range(0, self.bytes, size):
+                yield self._read_held(self.held, start, size)
+            return
         descriptor = self.open()
         try:
             for start in range(0, self.bytes, size):
@@ -162,6 +188,12 @@ class Document(msgspec.Struct, frozen=True):
         finally:
             os.close(descriptor)
         self.check()  # the path may name another file by now
+
+    def _read_held(self, held: Held, start: int, length: int) -> _Raw:
+        try:
+            return held.read(self.offset + start, max(0, min(length, self.bytes - start)))
+        except OSError as error:
+            raise self._unreadable(error) from error
 
     def _pread(self, descriptor: int, start: int, length: int) -> _Raw:
         """Exactly ``length`` bytes, by ``pread``: a mapping would die with the file (SIGBUS)."""

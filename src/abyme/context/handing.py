@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from abyme.context.documents import Data, Document, Measures
 from abyme.context.encoding import SAMPLE
 from abyme.context.spool import slices_of, write
+from abyme.context.unnamed import Unnamed
 from abyme.errors import CallFailed
 from abyme.events import Given
 from abyme.inside.decoding import decoder
@@ -101,7 +102,8 @@ class Handing:
 class Documents:
     """All documents of a run by their index: those of its root, then what code made.
 
-    ``keep`` is told of each that is added, with its SHA-256; ``folder`` is where it is written to.
+    ``keep`` is told of each that is added, with its SHA-256; ``folder`` is where it is written to,
+    unless ``unnamed`` holds it.
     """
 
     def __init__(
@@ -110,9 +112,11 @@ class Documents:
         added: Mapping[int, Document],
         folder: Path,
         keep: Callable[[int, Document, str], None],
+        unnamed: Unnamed | None = None,
     ) -> None:
         self._documents = dict(enumerate(root.documents)) | dict(added)
-        self._by_path = {document.path: index for index, document in added.items()}
+        self._made = {Path(document.path).stem: index for index, document in added.items()}
+        self._unnamed = unnamed
         self._folder = folder
         self._keep = keep
         count = len(root.documents)
@@ -165,7 +169,7 @@ class Documents:
 
     async def _part(self, parent: NodeData, piece: Piece) -> tuple[tuple[int, ...], str]:
         if piece.document is None:
-            index = await self._made(piece.text)
+            index = await self._index_of(piece.text)
             return (index, 1), self._documents[index].name
         if piece.document >= len(parent.data.documents):
             raise CallFailed(f"there is no document {piece.document}", "ValueError")
@@ -179,14 +183,50 @@ class Documents:
         _span(self._at(index), *span[1:])
         return span, document.name
 
-    async def _made(self, text: str) -> int:
+    async def _index_of(self, text: str) -> int:
         """The index of a text that code made; it is kept where it was not before."""
-        document, digest = await in_thread(_kept, text, self._folder)
-        if (index := self._by_path.get(document.path)) is None:
-            index = self._by_path[document.path] = len(self._documents)
-            self._documents[index] = document
-            self._keep(index, document, digest)
-        return index
+        digest = await in_thread(_digest, text)
+        known = f"made-{digest[:32]}"
+        if known not in self._made:
+            document = await in_thread(self._kept, text, known)
+            if known not in self._made:  # nobody else has kept it meanwhile
+                index = self._made[known] = len(self._documents)
+                self._documents[index] = document
+                self._keep(index, document, digest)
+        return self._made[known]
+
+    def _kept(self, text: str, name: str) -> Document:
+        """A document of its own for ``text``. Raises :class:`~abyme.errors.DataError`."""
+        measures = Measures.of(text) if len(text) <= SAMPLE else None
+        if self._unnamed is not None:
+            held = self._unnamed.text(text, lambda size: None)
+            return Document(
+                name="text",
+                path="",
+                bytes=held.bytes,
+                mtime_ns=0,
+                inode=held.inode,
+                errors="surrogatepass",
+                owned=True,
+                measures=measures,
+                held=held,
+            )
+        path = self._folder.absolute() / f"{name}.txt"
+        if not path.exists():
+            part = path.with_suffix(f".{uuid.uuid4().hex}.part")
+            write(part, slices_of(text), lambda size: None)
+            part.rename(path)
+        found = path.stat()
+        return Document(
+            name="text",
+            path=str(path),
+            bytes=found.st_size,
+            mtime_ns=found.st_mtime_ns,
+            inode=found.st_ino,
+            errors="surrogatepass",
+            owned=True,
+            measures=measures,
+        )
 
     def _at(self, index: int) -> Document:
         if index not in self._documents:
@@ -218,23 +258,5 @@ def _text(documents: Sequence[Document]) -> str:
     return "\n\n".join(texts)
 
 
-def _kept(text: str, folder: Path) -> tuple[Document, str]:
-    """``text`` as a document in ``folder``, where equal ones are one file; and its SHA-256."""
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-    path = folder.absolute() / f"made-{digest[:32]}.txt"
-    if not path.exists():
-        part = path.with_suffix(f".{uuid.uuid4().hex}.part")
-        write(part, slices_of(text), lambda size: None)
-        part.rename(path)
-    found = path.stat()
-    document = Document(
-        name="text",
-        path=str(path),
-        bytes=found.st_size,
-        mtime_ns=found.st_mtime_ns,
-        inode=found.st_ino,
-        errors="surrogatepass",
-        owned=True,
-        measures=Measures.of(text) if len(text) <= SAMPLE else None,
-    )
-    return document, digest
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

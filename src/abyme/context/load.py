@@ -19,6 +19,7 @@ from abyme.context.plan import Context, Item, Root, plan
 from abyme.context.progress import Progress, Tell
 from abyme.context.spool import slices_of, write
 from abyme.context.stream import Stream, stream_slices
+from abyme.context.unnamed import HeldFile, HeldText, Unnamed
 from abyme.context.walk import HIDDEN, IGNORED, SPECIAL, TWICE, UNREADABLE, Choice
 from abyme.errors import DataChanged, DataError
 
@@ -45,6 +46,7 @@ def load(
     context: Context,
     *,
     folder: Path,
+    unnamed: Unnamed | None = None,
     exclude: Sequence[str] = (),
     ignore_files: bool = True,
     hidden: bool = False,
@@ -54,11 +56,12 @@ def load(
 
     One text, its bytes, a stream or the path of one file give kind ``text``; a list, a dict and a
     directory give ``documents``. Files stay where they are. What is handed over is written to
-    ``folder``, which is made when needed (mode 0700). In directories, what matches an ``fnmatch``
-    pattern of ``exclude`` (the path within the directory, or any component of it), is ignored by a
-    ``.gitignore`` (unless ``ignore_files`` is False), hidden (unless ``hidden``; ``.git`` always),
-    empty, binary or no regular file is left out and counted, as are the folders of runs; empty
-    texts in a list or dict, and files that a list names twice in whatever way, as well.
+    ``folder``, which is made when needed (mode 0700), or held by ``unnamed``. In directories, what
+    matches an ``fnmatch`` pattern of ``exclude`` (the path within the directory, or any component
+    of it), is ignored by a ``.gitignore`` (unless ``ignore_files`` is False), hidden (unless
+    ``hidden``; ``.git`` always), empty, binary or no regular file is left out and counted, as are
+    the folders of runs; empty texts in a list or dict, and files that a list names twice in
+    whatever way, as well.
     ``on_progress`` gets the numbers of documents and bytes so far, about ten times a second.
 
     Raises :class:`DataError`, one line, where a path that was named is missing, empty, binary or
@@ -66,7 +69,7 @@ def load(
     """
     progress = Progress(on_progress)
     choice = Choice(exclude, ignore_files, hidden)
-    loader = _Loader(folder, progress)
+    loader = _Loader(folder, unnamed, progress)
     items, roots, single = plan(context, choice, loader.skipped, progress)
     documents = [document for item in items if (document := loader.document(item)) is not None]
     for root in roots:
@@ -101,8 +104,9 @@ def _nothing_in(root: Root) -> str:
 class _Loader:
     """Turns items into documents, and counts those that are none."""
 
-    def __init__(self, folder: Path, progress: Progress) -> None:
+    def __init__(self, folder: Path, unnamed: Unnamed | None, progress: Progress) -> None:
         self._folder = folder.absolute()
+        self._unnamed = unnamed
         self._progress = progress
         self._written = 0
         self.skipped: Counter[str] = Counter()
@@ -133,7 +137,7 @@ class _Loader:
         return self._streamed(item.name, item.given)
 
     def _given(self, name: str, given: str | bytes) -> Document:
-        """Text handed over, written to the folder. Raises ``_Unfit`` and :class:`DataError`."""
+        """Text handed over, kept for the run. Raises ``_Unfit`` and :class:`DataError`."""
         what = f"what was given as {name}"
         if isinstance(given, str):
             encoding = Encoding(errors="surrogatepass")
@@ -144,15 +148,23 @@ class _Loader:
             encoding, measures = _looked_at(what, samples, len(given))
         if len(given) <= encoding.bom:
             raise _Unfit(EMPTY, DataError(_EMPTY.format(shown(what))))
+        if self._unnamed is not None:
+            held = self._unnamed.text(given, self._progress.wrote)
+            return _held(name, held, encoding, measures)
         path = self._next_path()
         found = write(path, slices_of(given), self._progress.wrote)
         return _document(name, str(path), found, encoding, measures, owned=True)
 
     def _streamed(self, name: str, stream: Stream) -> Document:
-        """All that a stream gives, in the folder. Raises ``_Unfit`` and :class:`DataError`."""
-        path = self._next_path()
-        write(path, stream_slices(stream, name, self._progress), self._progress.wrote)
+        """All that a stream gives, kept for the run. Raises ``_Unfit`` and :class:`DataError`."""
         what = "standard input" if name == "stdin" else name
+        slices = stream_slices(stream, name, self._progress)
+        if self._unnamed is not None:
+            held = self._unnamed.stream(slices, self._progress.wrote)
+            _, encoding, measures = _look_into(held.open(), what)
+            return _held(name, held, encoding, measures)
+        path = self._next_path()
+        write(path, slices, self._progress.wrote)
         found, encoding, measures = _look(str(path), what, _OPEN)
         return _document(name, str(path), found, encoding, measures, owned=True)
 
@@ -186,6 +198,11 @@ def _look(path: str, what: str, flags: int) -> tuple[os.stat_result, Encoding, M
         descriptor = os.open(path, flags)
     except OSError as error:
         raise _Unfit(UNREADABLE, unreadable(what, error)) from error
+    return _look_into(descriptor, what)
+
+
+def _look_into(descriptor: int, what: str) -> tuple[os.stat_result, Encoding, Measures | None]:
+    """:func:`_look` into what is open, and close it."""
     try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
@@ -254,4 +271,22 @@ def _document(
         bom=encoding.bom,
         owned=owned,
         measures=measures,
+    )
+
+
+def _held(
+    name: str, held: HeldFile | HeldText, encoding: Encoding, measures: Measures | None
+) -> Document:
+    return Document(
+        name=name,
+        path="",
+        bytes=held.bytes,
+        mtime_ns=0,
+        inode=held.inode,
+        encoding=encoding.name,
+        errors=encoding.errors,
+        bom=encoding.bom,
+        owned=True,
+        measures=measures,
+        held=held,
     )

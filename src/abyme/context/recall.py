@@ -23,7 +23,9 @@ _NAMED = 5
 def loaded_event(index: int, document: Document, folder: Path) -> DocumentLoaded:
     """What the journal in ``folder`` says of a document."""
     measures = document.measures
-    path = os.path.relpath(document.path, folder) if document.owned else document.path
+    path = document.path
+    if document.owned and path:
+        path = os.path.relpath(path, folder)
     return DocumentLoaded(
         index,
         document.name,

@@ -1,9 +1,11 @@
-"""Data that is handed over, written into the run's folder."""
+"""Data that is handed over, written into the run's folder: under a name, or under none."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import secrets
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -16,6 +18,7 @@ _LEFT_FREE = 1 << 30
 _LEFT_PART = 0.05
 """1 GiB of a disk is left free, or a twentieth of a small one: an endless pipe must not fill it."""
 _CHECKED_EVERY = 64 << 20
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
 def write(path: Path, slices: Iterable[bytes], written: Callable[[int], None]) -> os.stat_result:
@@ -25,27 +28,70 @@ def write(path: Path, slices: Iterable[bytes], written: Callable[[int], None]) -
     (asked every 64 MiB, so that what is small is taken anyhow); no part of a file is left then, nor
     where the slices or ``written`` raise.
     """
-    try:
+    with _advised(path.parent):
         if not path.parent.is_dir():
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(path, _NEW, 0o600)
         try:
-            with os.fdopen(descriptor, "wb") as file:
-                size, checked = 0, _CHECKED_EVERY
-                for part in slices:
-                    size += file.write(part)
-                    written(size)
-                    if size >= checked:
-                        checked += _CHECKED_EVERY
-                        _check_room(path.parent, size)
+            _fill(descriptor, path.parent, slices, written)
             return path.stat()
         except BaseException:
             path.unlink(missing_ok=True)  # half a text is none
             raise
+
+
+def write_unnamed(folder: Path, slices: Iterable[bytes], written: Callable[[int], None]) -> int:
+    """:func:`write` to a file in ``folder`` that has no name; a descriptor to read it from.
+
+    Its name is gone before its first byte is there. So it ends with the last descriptor of it,
+    by whatever signal the process that has this one does. Raises as :func:`write`.
+    """
+    with _advised(folder):
+        path = folder / f"{secrets.token_hex(8)}.part"
+        writer = os.open(path, _NEW, 0o600)
+        try:
+            # A second descriptor: what is handed to a worker must not be one to write with.
+            reader = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except BaseException:
+            os.close(writer)
+            raise
+        finally:
+            path.unlink(missing_ok=True)
+        try:
+            _fill(writer, folder, slices, written)
+        except BaseException:
+            os.close(reader)
+            raise
+        return reader
+
+
+@contextlib.contextmanager
+def _advised(folder: Path) -> Iterator[None]:
+    """Say what to do where ``folder`` takes no file. Raises :class:`DataError`."""
+    try:
+        yield
     except OSError as error:
-        advice = f"free some space, or {_ELSEWHERE}" if error.errno in _NO_ROOM else _ELSEWHERE
-        where = shown(str(path.parent))
+        advice = _ELSEWHERE
+        if error.errno in _NO_ROOM:
+            advice = f"free some space, or {_ELSEWHERE}"
+        elif error.errno in (errno.EMFILE, errno.ENFILE):
+            advice = "raise `ulimit -n`, or hand over files by their paths"
+        where = shown(str(folder))
         raise DataError(f"{where} cannot take the data ({error.strerror}): {advice}") from error
+
+
+def _fill(
+    descriptor: int, folder: Path, slices: Iterable[bytes], written: Callable[[int], None]
+) -> None:
+    """Write ``slices`` to a file in ``folder``, and close it."""
+    with os.fdopen(descriptor, "wb") as file:
+        size, checked = 0, _CHECKED_EVERY
+        for part in slices:
+            size += file.write(part)
+            written(size)
+            if size >= checked:
+                checked += _CHECKED_EVERY
+                _check_room(folder, size)
 
 
 def _check_room(folder: Path, size: int) -> None:

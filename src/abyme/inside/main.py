@@ -69,9 +69,10 @@ def serve(
     try:
         worker = Worker(reception.next(), channel, calls, interrupts, inherited)
     except Exception as error:  # its own streams go nowhere yet
+        unlocked = isinstance(error, CannotLock)
         said = f"a worker cannot begin here: {type(error).__name__}: {error}"
-        reason = str(error) if isinstance(error, CannotLock) else said[:1_000]
-        channel.send({"t": "refused", "reason": reason})
+        reason = str(error) if unlocked else said[:1_000]
+        channel.send({"t": "refused", "reason": reason, "unlocked": unlocked})
         reception.next()  # until it is killed: its end could be seen before the frame is read
         return
 

@@ -105,6 +105,18 @@ class Blobs:
             with contextlib.suppress(OSError):
                 path.unlink()
 
+    def sweep(self) -> None:
+        """Remove what writers that were killed had not finished; for whoever is the only one.
+
+        What another thread still compresses after its journal was left then stays as it is.
+        """
+        if self._folder.is_symlink():  # whose files would that remove?
+            return
+        with contextlib.suppress(OSError), os.scandir(self._folder) as below:
+            for folder in below:
+                if folder.is_dir(follow_symlinks=False):
+                    _remove_partial(Path(folder.path))
+
     def settle(self, digests: Iterable[str], should_stop: Callable[[], bool]) -> None:
         """Bring these to the disk, the longer ones compressed where that makes them smaller.
 
@@ -147,6 +159,13 @@ class Blobs:
 
     def _path(self, digest: str) -> Path:
         return self._folder / blob_path(digest)
+
+
+def _remove_partial(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.suffix == ".part":
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def _compress(path: Path, should_stop: Callable[[], bool]) -> bool:

@@ -53,19 +53,23 @@ def lock(descriptor: int) -> bool:
     apart there.
     """
     until = time.monotonic() + _PROBED_SECONDS
-    while not (free := _try(descriptor, fcntl.LOCK_EX)) and time.monotonic() < until:
-        time.sleep(0.01)
-    return free
+    with contextlib.suppress(OSError):
+        while not (free := _try(descriptor, fcntl.LOCK_EX)) and time.monotonic() < until:
+            time.sleep(0.01)
+        return free
+    return True
 
 
-def is_locked(path: Path) -> bool:
-    """Whether a process holds the file as its writer. False where that cannot be told."""
+def is_locked(path: Path) -> bool | None:
+    """Whether a process holds the file as its writer. None where that cannot be told."""
     try:
         descriptor = descriptor_of(path, os.O_RDONLY)
     except OSError:
-        return False
+        return None
     try:
         return not _try(descriptor, fcntl.LOCK_SH)
+    except OSError:
+        return None
     finally:
         os.close(descriptor)
 
@@ -83,12 +87,11 @@ def release(descriptor: int) -> None:
 
 
 def _try(descriptor: int, kind: int) -> bool:
+    """Whether the lock could be had. Raises :class:`OSError` where there are none."""
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError:  # ENOLCK, ENOTSUP and the like: no locks here
-        return True
     return True
 
 

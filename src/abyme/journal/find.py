@@ -81,7 +81,7 @@ class _Search:
             if (found := self._index.summary(self._runs / name)) is not None:
                 return replace(found, bytes=known.bytes)
         found = summarise(self._runs / name)
-        if stamp and found.status not in ("going", "unreadable"):
+        if stamp and found.status != "unreadable":
             self._index.put(stamp, found)
             self.changed = True
         return found

@@ -28,8 +28,8 @@ from abyme.journal.summary import (
     RunSummary,
     begins_as_run,
     is_fresh,
+    is_going,
     list_runs,
-    summarise,
     time_of,
 )
 
@@ -107,11 +107,10 @@ def _removed(runs: Path, name: str, source: int, target: int) -> str:
     folder = runs / name
     if not os.path.lexists(folder):
         return ""
+    going = is_going(folder)
     with _held(folder / JOURNAL) as free:
         if not free:
             return _GOES_ON
-        # This process has its lock: whether it was just written to is what remains to be seen.
-        going = summarise(folder).status == "going"
         problem = _why_not(folder, going=going) or _renamed(name, source, target)
         return problem or _deleted(runs, name, target)
 
@@ -182,19 +181,24 @@ def _opened(runs: Path) -> Iterator[tuple[int, int]]:
         try:
             source = os.open(runs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             stack.callback(os.close, source)
+            _alone(source, runs)
             with contextlib.suppress(FileExistsError):
                 os.mkdir(REMOVING, 0o700, dir_fd=source)
             target = os.open(REMOVING, _DIRECTORY, dir_fd=source)
             stack.callback(os.close, target)
         except OSError as error:
             raise JournalError(f"cannot remove runs from {runs}: {error.strerror}") from error
-        try:
-            fcntl.flock(source, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise JournalError(f"another process is removing runs from {runs}") from None
-        except OSError:  # a file system without locks
-            pass
         yield source, target
+
+
+def _alone(source: int, runs: Path) -> None:
+    """Be the only one that removes runs. Raises :class:`JournalError` where somebody else is."""
+    try:
+        fcntl.flock(source, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise JournalError(f"another process is removing runs from {runs}") from None
+    except OSError:  # a file system without locks
+        pass
 
 
 def _leftovers(runs: Path, target: int) -> Iterator[Spared]:

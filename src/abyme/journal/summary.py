@@ -58,10 +58,10 @@ STATUSES: tuple[RunStatus, ...] = (
 class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     """One run as a list shows it.
 
-    ``status`` is the answer's, where there is one. Else ``going``: the journal was written to in
-    the last 10 s, or a process holds its lock; ``unfinished``: neither can be seen; ``unreadable``:
-    ``problem`` says why, and the rest is not known. ``seconds`` of a run without an answer are
-    those from its first line to its last.
+    ``status`` is the answer's, where there is one. Else ``going``: a process holds the journal's
+    lock, or, where locks cannot be told, it was written to in the last 10 s (:func:`settled` finds
+    out); ``unfinished``; ``unreadable``: ``problem`` says why, and the rest is not known.
+    ``seconds`` of a run without an answer are those from its first line to its last.
     """
 
     run: str
@@ -140,8 +140,17 @@ def list_runs(runs: Path) -> Iterator[RunSummary]:
 
 def settled(summary: RunSummary) -> RunSummary:
     """``summary``, ``going`` where a process holds the journal of an unfinished run."""
-    going = summary.status == "unfinished" and is_locked(Path(summary.folder) / JOURNAL)
+    going = summary.status == "unfinished" and _is_held(Path(summary.folder) / JOURNAL)
     return replace(summary, status="going") if going else summary
+
+
+def _is_held(journal: Path) -> bool:
+    """Whether a process writes to it; where locks do not tell, whether one did just now."""
+    held = is_locked(journal)
+    if held is None:
+        with contextlib.suppress(OSError):
+            return is_fresh(journal.stat().st_mtime)
+    return held is True
 
 
 def time_of(summary: RunSummary) -> float:
@@ -159,8 +168,7 @@ def is_fresh(written: float) -> bool:
 
 def is_going(folder: Path) -> bool:
     """Whether the run in ``folder`` is still going; also where it is this process that does it."""
-    status = summarise(folder).status
-    return status == "going" or (status == "unfinished" and is_locked(folder / JOURNAL))
+    return settled(summarise(folder)).status == "going"
 
 
 def newest_run(runs: Path) -> Path:
@@ -186,14 +194,16 @@ def begins_as_run(folder: Path) -> bool:
 
 
 def summarise(folder: Path) -> RunSummary:
-    """What the run in ``folder`` was. Never raises for what lies there: see ``unreadable``."""
+    """What the run in ``folder`` was, and ``unfinished`` where it still goes.
+
+    Never raises for what lies there: see ``unreadable``.
+    """
     summary = RunSummary(run=folder.name, folder=str(folder), status="unreadable")
     try:
         with open_regular(folder / JOURNAL) as file:
             first = _first(file)
             documents = tuple(_document_names(file))
             end = _event(_last_line(file))
-            fresh = is_fresh(os.fstat(file.fileno()).st_mtime)
     except OSError as error:
         return replace(summary, problem=error.strerror or str(error))
     except ValueError as error:  # msgspec's ValidationError is one
@@ -205,7 +215,7 @@ def summarise(folder: Path) -> RunSummary:
     forked = first.run != folder.name and is_run_id(first.run) and is_run_id(folder.name)
     summary = replace(
         summary,
-        status="going" if fresh else "unfinished",
+        status="unfinished",
         started=(id_time(folder.name) if forked else 0.0) or first.at,
         question=_beginning(folder, first.question),
         model=terms.model,

@@ -110,11 +110,9 @@ class _Check:
         redacted = self._started is not None and self._started.redacted
         if redacted:
             self._note("it was kept without texts: its data and quotes cannot be checked")
-            if (self._folder / DATA).exists():
-                self._note(
-                    "it was killed before its copies of the data were removed: `abyme runs gc` "
-                    "removes it, or delete its folder data"
-                )
+            for kept in (DATA, CHECKPOINTS):
+                if (self._folder / kept).exists():
+                    self._note(f"its folder {kept} is none of its own: such runs keep no copies")
         else:
             self._evidence.check(data=data)
         compared, compared_line = self._compare(head)

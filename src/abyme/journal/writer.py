@@ -21,6 +21,7 @@ from abyme.journal.files import descriptor_of, lock, release, several, sync, syn
 from abyme.journal.format import (
     BLOB,
     BLOBS,
+    CHECKPOINTS,
     DATA,
     DICT,
     FIRST_PREV,
@@ -76,9 +77,10 @@ class Journal:
     def reopen(cls, folder: Path, *, durable: bool = False) -> Journal:
         """Go on with the journal in ``folder``, of this format's version or an earlier one.
 
-        What was torn behind its last line is cut off (``torn_bytes``). The chain is checked in its
+        What was torn behind its last line is cut off (``torn_bytes``), and unfinished files that a
+        killed writer left are removed. The chain is checked in its
         last two lines only: read it whole *after* this. Raises :class:`JournalError` where there is
-        none, where it cannot be written, and where another process has it.
+        none, where it cannot be written, and where somebody has it already.
         """
         path = folder / JOURNAL
         try:
@@ -94,6 +96,8 @@ class Journal:
             raise JournalError(said) from error
         journal = cls.__new__(cls)
         journal._begin(folder, file, tail, redact=redact, durable=durable)
+        for kind in (BLOBS, CHECKPOINTS):
+            Blobs(folder, kind).sweep()
         return journal
 
     @classmethod
@@ -302,10 +306,17 @@ def _make_folder(folder: Path) -> None:
     (folder / BLOBS).mkdir(mode=0o700)
 
 
+def still_going(folder: Path) -> JournalError:
+    """What whoever would go on with the run in ``folder`` is told while somebody writes to it."""
+    return JournalError(
+        f"the run {folder.name} is still going, here or in another process: wait for its end"
+    )
+
+
 def _hold(file: int, folder: Path) -> None:
     """Be the journal's only writer. Raises :class:`JournalError` where somebody else is."""
     if not lock(file):
-        raise JournalError(f"the run {folder.name} is going in another process")
+        raise still_going(folder)
     try:
         found, here = os.stat(folder / JOURNAL), os.fstat(file)
     except FileNotFoundError:

@@ -49,6 +49,13 @@ class VariableFrame(msgspec.Struct):
     size: LayerName = ""
 
 
+class Refused(msgspec.Struct):
+    """Why there is no worker; ``unlocked``: it could not lock itself in."""
+
+    reason: Piece
+    unlocked: bool = False
+
+
 class Done(msgspec.Struct):
     """The worker's account of a cell. Its author is hostile: every field is checked by type."""
 

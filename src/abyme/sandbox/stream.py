@@ -173,7 +173,9 @@ def _mounts(data: Data) -> dict[int, Mount]:
     worth = [
         index
         for index, document in enumerate(data.documents)
-        if document.bytes >= MOUNT_FROM and not _UNMOUNTABLE.intersection(document.path)
+        if document.bytes >= MOUNT_FROM
+        and document.held is None  # it has no path: its bytes are pulled
+        and not _UNMOUNTABLE.intersection(document.path)
     ]
     largest = sorted(worth, key=lambda index: -data.documents[index].bytes)[:MOST_MOUNTS]
     return {

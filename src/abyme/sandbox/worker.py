@@ -28,6 +28,7 @@ from abyme.sandbox.frames import (
     FinishFrame,
     LayerName,
     Piece,
+    Refused,
 )
 from abyme.sandbox.memory import Member, TreeMemory
 from abyme.sandbox.passing import DocumentPassing
@@ -125,7 +126,7 @@ class Worker:
         except SandboxError:
             await self._end()
             if self._refused:
-                raise SandboxError(f"{self._refused}. {self._way_out}") from None
+                raise SandboxError(self._refused) from None
             last = self._child.raw.text().strip().rpartition("\n")[2]
             raise SandboxError(
                 f"the worker did not start: {self.ended_how}. {last}".rstrip()
@@ -229,8 +230,7 @@ class Worker:
                 case "ready":
                     self._on_ready(msgspec.convert(frame.get("layers"), tuple[LayerName, ...]))
                 case "refused" if not self._ready.done():
-                    self._refused = msgspec.convert(frame.get("reason"), Piece)
-                    self._on_end("it cannot lock itself in")
+                    self._on_refused(msgspec.convert(frame, Refused))
                 case "out":
                     self._on_output(msgspec.convert(frame.get("text"), Piece))
                 case "call":
@@ -262,6 +262,12 @@ class Worker:
             self._memory = self._tree.join(Footprint(self._child.pid), self._on_end)
         self._channel.accept_descriptors(0)  # from now on model-written code may be what sends
         self._ready.set_result(None)
+
+    def _on_refused(self, refused: Refused) -> None:
+        self._refused = refused.reason
+        if refused.unlocked:
+            self._refused += f". {self._way_out}"
+        self._on_end("it cannot begin")
 
     def _on_memory(self) -> None:
         """The kernel's account of its memory came beside the frame, where there is one."""

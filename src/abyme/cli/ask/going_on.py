@@ -30,6 +30,7 @@ from abyme.journal.reader import find_run
 from abyme.journal.reopening import is_without_texts
 from abyme.journal.summary import newest_run, run_folders, summarise
 from abyme.journal.tape import Tape
+from abyme.journal.writer import still_going
 from abyme.models.quoting import public_url, shown_url
 from abyme.recorded import (
     address_named,
@@ -84,7 +85,7 @@ def order_to_go_on(wish: Wish, shown: Shown, environ: Mapping[str, str]) -> Orde
     )
     records = shared(goes_on, further=bool(wish.question))
     if wish.how != "fork" and is_locked(goes_on.folder / JOURNAL):
-        raise JournalError(f"run {goes_on.folder.name} is still going in another process")
+        raise still_going(goes_on.folder)
     tape = Tape(records)
     check(tape, goes_on, ())
     assert tape.terms is not None
