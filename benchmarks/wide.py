@@ -33,7 +33,7 @@ def wide(bench: Bench) -> list[Row]:
         (
             f"{_CALLS:,} calls of 100 ms, no width said",
             adaptive,
-            None,
+            2.0,
             f"begins with 16 at once; floor: bare aiohttp at {_WIDE}",
         ),
     ):

@@ -121,14 +121,13 @@ def going_away(
 
 
 def test_an_endpoint_that_is_away_for_a_while_is_waited_for(runs: Path) -> None:
-    """More attempts are refused than a call would otherwise make."""
     count = iter(range(1000))
     script = turns(cell(BATCH))
 
     def away(request: StubRequest) -> bool:
         return request.body["model"] != ROOT and next(count) >= 50
 
-    with going_away(script, away, seconds=4.0) as (url, accepted):
+    with going_away(script, away, seconds=2.0) as (url, accepted):
         answer = rlm(url, runs, call_seconds=40, max_width=8).completion("?", "text")
     assert answer.status == "complete", answer.reason
     assert answer.value == [f"echo part {n}" for n in range(200)]
