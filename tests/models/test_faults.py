@@ -58,7 +58,7 @@ def test_a_batch_of_200_gives_200_results_whatever_befalls_its_calls(
 ) -> None:
     faulty = Faulty(turns(cell(BATCH)), latency=0.005)
     with Stub(faulty) as stub:
-        answer = rlm(stub.url, runs, call_seconds=12, max_width=max_width).completion("?", "text")
+        answer = rlm(stub.url, runs, call_seconds=20, max_width=max_width).completion("?", "text")
     assert answer.status == "complete", answer.reason
     assert answer.value == [f"echo part {n}" for n in range(200)]
     assert set(faulty.seen) == {"429", "500", "Drop", "Hang", "Reply"}
@@ -74,7 +74,7 @@ def test_root_turns_survive_the_same(runs: Path) -> None:
     replies = [cell(f"total = {n}\nprint(total)") for n in range(count)]
     faulty = Faulty(turns(*replies, cell("FINAL(total)")), seed=3)
     with Stub(faulty) as stub:
-        asked = rlm(stub.url, runs, call_seconds=4, max_turns=count + 1)
+        asked = rlm(stub.url, runs, call_seconds=8, max_turns=count + 1)
         answer = asked.completion("?", "text")
     assert (answer.status, answer.value, answer.turns) == ("complete", count - 1, count + 1)
     assert faulty.seen["429"] and faulty.seen["500"] and faulty.seen["Drop"]
