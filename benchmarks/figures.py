@@ -77,12 +77,12 @@ class Bench:
         """``usual``, or a third of it where this is a quick run."""
         return max(2, usual // 3) if self.quick else usual
 
-    def rlm(self, **limits: Any) -> RLM:
-        """An RLM whose root and sub-model are the server's."""
+    def rlm(self, *, sub_model: str = SUB, path: str = "v1", **limits: Any) -> RLM:
+        """An RLM whose root and sub-model are the server's; by another path it is another's."""
         return RLM(
             ROOT,
-            sub_model=SUB,
-            base_url=self.endpoint.url,
+            sub_model=sub_model,
+            base_url=f"http://127.0.0.1:{self.endpoint.port}/{path}",
             api_key="",
             limits=Limits(**limits),
             runs=self.folder / "runs",

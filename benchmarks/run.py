@@ -37,6 +37,7 @@ from benchmarks.sandbox import sandbox
 from benchmarks.start import start
 from benchmarks.text import text
 from benchmarks.turns import turns
+from benchmarks.wide import long, wide
 
 RESULTS = Path(__file__).parent / "results" / "latest.json"
 
@@ -45,6 +46,8 @@ ALL: dict[str, Callable[[Bench], list[Row]]] = {
     "turns": turns,
     "sequential": sequential,
     "batch": batch,
+    "wide": wide,
+    "long": long,
     "large": large,
     "data": data,
     "sandbox": sandbox,

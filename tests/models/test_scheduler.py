@@ -357,3 +357,22 @@ def test_calls_that_sleep_let_others_begin_up_to_once_the_width(
         assert share.begun == 0
 
     run(steps())
+
+
+def test_attempts_that_hang_do_not_hold_up_the_others() -> None:
+    async def steps() -> None:
+        scheduler, over = Scheduler(start=4, most=4), asyncio.Event()
+        hung = [asyncio.create_task(stay(scheduler, over)) for _ in range(3)]
+        share = scheduler.share()
+        await soon()
+        for _ in range(40):
+            await answer(share)
+        assert scheduler.limit("e") == 7
+        more = [asyncio.create_task(stay(scheduler, over)) for _ in range(9)]
+        await soon()
+        assert (scheduler.in_flight("e"), scheduler.waiting("e")) == (7, 5)
+        over.set()
+        await asyncio.gather(*hung, *more)
+        assert (scheduler.in_flight("e"), scheduler.limit("e")) == (0, 4)
+
+    run(steps())
