@@ -139,17 +139,21 @@ class Account:
         call may have been made. Whoever waits, and whoever reserves later, gets
         :class:`CallFailed`. What was spent stays spent. May be called twice.
         """
-        if self._closed:
-            return
-        for child in list(self._children):
-            child.close()
-        self._closed = True
-        self._tree.queue.dismiss(self._level, self._over())
-        for reservation in list(self._open):
-            reservation.charge()
-        self.hold(Amount())
+        closing = [account for account in self._below() if not account._closed]
+        for account in closing:
+            account._closed = True
+            self._tree.queue.dismiss(account._level, account._over())
+        for account in closing:
+            for reservation in list(account._open):
+                reservation.charge()
+            account.hold(Amount())
+            account._children.clear()
         if self._parent is not None:
             self._parent._children.discard(self)
+
+    def _below(self) -> list[Account]:
+        """This one, and all below it."""
+        return [self, *(account for child in self._children for account in child._below())]
 
     def _over(self) -> CallFailed:
         return CallFailed(f"node {self.node} has ended: no call is made any more")
@@ -207,7 +211,7 @@ class Account:
         is, and more as soon as calls in flight have settled.
         """
         self._wish = NOTHING if self._closed else amount.sums
-        self._tree.short.add(self)
+        self._top_up()
         self._tree.serve()
 
     def room(self, *, final: bool = False) -> tuple[float, float]:
@@ -215,13 +219,25 @@ class Account:
 
         ``inf`` where there is no limit; never below 0.
         """
-        tokens, cost = (self._room(KINDS.index(kind), final) for kind in ("tokens", "cost"))
-        return tokens, cost
+        return self.room_for("tokens", final=final), self.room_for("cost", final=final)
 
-    def _room(self, kind: int, final: bool) -> float:
+    def room_for(self, kind: str, *, final: bool = False) -> float:
+        """The same of one kind: calls, tokens, input_tokens, output_tokens, or cost in dollars."""
+        at = KINDS.index(kind)
+        room = self._tightest(at, final)[1]
+        return room / NANO if at == COST else room
+
+    def too_little(self, kind: str, need: str, *, final: bool = False) -> BudgetExceeded:
+        """The error that there is too little room of this kind: whose limit it is, and ``need``."""
+        at = KINDS.index(kind)
+        level, room = self._tightest(at, final)
+        return level.too_little(at, room, need)
+
+    def _tightest(self, kind: int, final: bool) -> tuple[Level, float]:
+        """The level that has the least room of a kind once nothing is in flight, and the room."""
         usable = self._hold if final else NOTHING
-        room = min(level.free(kind, usable, in_flight=False) for level in self._levels)
-        return room / NANO if kind == COST else room
+        rooms = ((level, level.free(kind, usable, in_flight=False)) for level in self._levels)
+        return min(rooms, key=lambda pair: pair[1])
 
     def _blocked_at(self, amount: Amount, final: bool) -> Level | None:
         """The nearest level whose limit ``amount`` would pass beside the calls in flight."""
@@ -263,20 +279,23 @@ class Account:
                 level.unpriced += cost is None
         if spent is not None:
             self._tell_overrun()
-        elif not self._closed:  # what was held is held again
+        elif not self._closed:  # what was held is held again, before others can have it
             self._wish = _each(int.__add__, self._wish, reservation.of_hold)
-            self._tree.short.add(self)
+            self._top_up()
         self._tree.serve()
 
-    def _top_up(self) -> bool:
-        """Hold what is to be held as far as it is there; whether that is all of it."""
+    def _top_up(self) -> None:
+        """Hold what is to be held, as far as it is there now."""
         free = (
             min(level.free(kind, self._hold) for level in self._levels)
             for kind in range(len(KINDS))
         )
         had = _each(max, self._hold, tuple(free))
         self._keep(_each(min, self._wish, had))
-        return self._hold == self._wish
+        if self._hold == self._wish:
+            self._tree.short.pop(self, None)
+        else:
+            self._tree.short[self] = None
 
     def _keep(self, hold: Sums) -> None:
         more = _each(int.__sub__, hold, self._hold)
@@ -413,13 +432,13 @@ class _Tree:
 
     def __init__(self) -> None:
         self.queue = Queue()
-        self.short: set[Account] = set()
-        """Those that hold less than they should."""
+        self.short: dict[Account, None] = {}
+        """Those that hold less than they should, in the order in which that came up."""
 
     def serve(self) -> None:
         """A sum has shrunk: what is held comes before whoever waits."""
-        if self.short:
-            self.short = {account for account in self.short if not account._top_up()}
+        for account in tuple(self.short):
+            account._top_up()
         if not self.queue.empty:
             self.queue.serve()
 

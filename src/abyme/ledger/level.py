@@ -80,9 +80,23 @@ class Level:
         if self.held[kind] and not final:
             parts.append(f"{shown(kind, self.held[kind])} kept for the final answer")
         parts += [need] if need else []
+        return self._exceeded(kind, ", ".join(parts))
+
+    def too_little(self, kind: int, left: float, need: str) -> BudgetExceeded:
+        """One line: ``left`` of whose limit is left beside what is kept, and that ``need``."""
+        most = self.most[kind] or 0
+        if kind == COST:
+            rest = f"${left / NANO:.4f} of ${most / NANO:g} are left"
+        else:
+            rest = f"{left:,.0f} of {most:,} {KINDS[kind].replace('_', ' ')} are left"
+        return self._exceeded(kind, f"{rest} beside what is kept for the final answer; {need}")
+
+    def _exceeded(self, kind: int, why: str) -> BudgetExceeded:
+        name = f"max_{KINDS[kind]}"
         node = self.node if self._of_child else ""
-        whose = f"max_{name} of node {node}" if node else f"max_{name}"
-        return BudgetExceeded(f"max_{name}", f"{whose}: {', '.join(parts)}", node)
+        return BudgetExceeded(
+            name, f"{name} of node {node}: {why}" if node else f"{name}: {why}", node
+        )
 
 
 def snapshot(own: Level, path: Iterable[Level]) -> dict[str, dict[str, Any]]:
