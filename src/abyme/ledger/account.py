@@ -3,69 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
 from abyme.config import Limits
 from abyme.errors import BudgetExceeded, CallFailed
-from abyme.ledger.amounts import COST, KINDS, NANO, NOTHING, Amount, Spent, Sums, shown, used
-from abyme.ledger.level import Level, snapshot
+from abyme.ledger.amounts import (
+    COST,
+    KINDS,
+    NANO,
+    NOTHING,
+    Amount,
+    Spent,
+    Sums,
+    add,
+    each,
+    shown,
+    used,
+)
+from abyme.ledger.level import Level
 from abyme.ledger.queue import Queue
+from abyme.ledger.report import second_line, sum_lines, turn_line
+from abyme.ledger.reservation import Reservation
 from abyme.ledger.timing import Timer
 from abyme.types import Usage
 
 ROOT = "0"
-
-
-class Reservation:
-    """A sum set aside for one call. The first of ``settle``, ``charge`` and ``release`` counts;
-    what follows does nothing, so that ``finally: reservation.release()`` is always safe."""
-
-    __slots__ = ("_account", "amount", "of_hold", "open")
-
-    def __init__(self, account: Account, amount: Amount, of_hold: Sums) -> None:
-        self._account = account
-        self.amount = amount
-        self.of_hold = of_hold
-        """The part of it that was held before."""
-        self.open = True
-
-    def settle(self, usage: Usage, cost: float | None) -> None:
-        """The call was answered: charge what it used, which may be more than was reserved.
-
-        ``cost`` is in US dollars, None where unknown. The calls counted are those reserved,
-        whatever ``usage.calls`` says, so that an attempt more is not a call more.
-        """
-        spent = msgspec.structs.replace(usage, calls=self.amount.calls)
-        self._close(spent, cost)
-
-    def charge(self) -> Usage:
-        """Nobody knows what the call used (cancelled or timed out in flight): charge all of it.
-
-        Returns what was charged, marked as estimated.
-        """
-        amount = self.amount
-        spent = Usage(
-            input_tokens=amount.tokens - amount.output_tokens,
-            output_tokens=amount.output_tokens,
-            calls=amount.calls,
-            estimated=True,
-        )
-        self._close(spent, amount.cost)
-        return spent
-
-    def release(self) -> None:
-        """Nothing was spent: the call was rejected or never sent."""
-        self._close(None, 0.0)
-
-    def _close(self, spent: Usage | None, cost: float | None) -> None:
-        if self.open:
-            self.open = False
-            self._account._settle(self, spent, cost)
 
 
 class Account:
@@ -258,12 +222,12 @@ class Account:
     def _take(self, amount: Amount, final: bool) -> Reservation:
         sums, of_hold = amount.sums, NOTHING
         if final:
-            of_hold = _each(min, sums, self._hold)
-            self._wish = _each(int.__sub__, self._wish, of_hold)
-            self._keep(_each(int.__sub__, self._hold, of_hold))
+            of_hold = each(min, sums, self._hold)
+            self._wish = each(int.__sub__, self._wish, of_hold)
+            self._keep(each(int.__sub__, self._hold, of_hold))
         for level in self._levels:
-            _add(level.reserved, sums)
-        reservation = Reservation(self, amount, of_hold)
+            add(level.reserved, sums)
+        reservation = Reservation(amount, of_hold, self._settle)
         self._open.add(reservation)
         return reservation
 
@@ -272,15 +236,15 @@ class Account:
         sums = reservation.amount.sums
         charged = NOTHING if spent is None else used(spent, cost)
         for level in self._levels:
-            _add(level.reserved, sums, -1)
+            add(level.reserved, sums, -1)
             if spent is not None:
-                _add(level.settled, charged)
+                add(level.settled, charged)
                 level.usage += spent
                 level.unpriced += cost is None
         if spent is not None:
             self._tell_overrun()
         elif not self._closed:  # what was held is held again, before others can have it
-            self._wish = _each(int.__add__, self._wish, reservation.of_hold)
+            self._wish = each(int.__add__, self._wish, reservation.of_hold)
             self._top_up()
         self._tree.serve()
 
@@ -290,17 +254,17 @@ class Account:
             min(level.free(kind, self._hold) for level in self._levels)
             for kind in range(len(KINDS))
         )
-        had = _each(max, self._hold, tuple(free))
-        self._keep(_each(min, self._wish, had))
+        had = each(max, self._hold, tuple(free))
+        self._keep(each(min, self._wish, had))
         if self._hold == self._wish:
             self._tree.short.pop(self, None)
         else:
             self._tree.short[self] = None
 
     def _keep(self, hold: Sums) -> None:
-        more = _each(int.__sub__, hold, self._hold)
+        more = each(int.__sub__, hold, self._hold)
         for level in self._levels:
-            _add(level.held, more)
+            add(level.held, more)
         self._hold = hold
 
     # -- when more was spent than reserved -----------------------------------------------------
@@ -404,27 +368,9 @@ class Account:
         above it have left; ``node``, whose limit that is, and ``share``, which part of that is used
         or in flight. None stands for "no limit" and for "not known".
         """
-        lines = snapshot(self._level, self._levels)
-        turns, most_turns = self._turns - self._turns_before, self.limits.max_turns
-        lines["turns"] = {
-            "used": turns,
-            "reserved": 0,
-            "limit": most_turns,
-            "left": max(0, most_turns - turns),
-            "share": turns / most_turns,
-            "node": self.node,
-        }
-        timer, seconds, left = self._timer, round(self.seconds, 3), self._timer.left()
-        bound = math.isfinite(left)
-        lines["seconds"] = {
-            "used": seconds,
-            "reserved": 0,
-            "limit": self.limits.max_seconds,
-            "left": max(0.0, round(left, 3)) if bound else None,
-            "share": round(timer.share, 4) if bound else None,
-            "node": timer.node if bound else None,
-        }
-        return lines
+        turns = turn_line(self._turns - self._turns_before, self.limits.max_turns, self.node)
+        seconds = second_line(self._timer, self.limits.max_seconds)
+        return {**sum_lines(self._levels), "turns": turns, "seconds": seconds}
 
 
 class _Tree:
@@ -441,13 +387,3 @@ class _Tree:
             account._top_up()
         if not self.queue.empty:
             self.queue.serve()
-
-
-def _each(do: Callable[..., Any], one: Sums, other: tuple[Any, ...]) -> Sums:
-    calls, tokens, prompt, output, cost = map(do, one, other)
-    return (calls, tokens, prompt, output, cost)
-
-
-def _add(sums: list[int], more: Sums, times: int = 1) -> None:
-    for kind, value in enumerate(more):
-        sums[kind] += times * value

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import Any
 
 from abyme.config import Limits
 from abyme.errors import BudgetExceeded
@@ -97,36 +95,3 @@ class Level:
         return BudgetExceeded(
             name, f"{name} of node {node}: {why}" if node else f"{name}: {why}", node
         )
-
-
-def snapshot(own: Level, path: Iterable[Level]) -> dict[str, dict[str, Any]]:
-    """The lines of :meth:`abyme.ledger.Account.snapshot` for the kinds that levels count.
-
-    ``path``: from the root to ``own``.
-    """
-    levels = tuple(path)
-    lines: dict[str, dict[str, Any]] = {}
-    for kind, name in enumerate(KINDS):
-        tightest = min(levels, key=lambda level: level.free(kind))
-        left = tightest.free(kind)
-        bound = math.isfinite(left)
-        lines[name] = {
-            "used": own.settled[kind],
-            "reserved": own.reserved[kind],
-            "limit": own.most[kind],
-            "left": int(left) if bound else None,
-            "share": tightest.share(kind) if bound else None,
-            "node": tightest.node if bound else None,
-        }
-        if kind == COST:
-            _in_dollars(lines[name], own.unpriced > 0, bound and tightest.unpriced > 0)
-    return lines
-
-
-def _in_dollars(line: dict[str, Any], unpriced: bool, unpriced_above: bool) -> None:
-    for key in ("used", "reserved", "limit", "left"):
-        line[key] = None if line[key] is None else line[key] / NANO
-    if unpriced:
-        line["used"] = None
-    if unpriced_above:
-        line["left"] = line["share"] = None
