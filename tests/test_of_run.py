@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from abyme import RLM, ConfigError, JournalError, Limits
+from abyme import RLM, ChildLimits, ConfigError, JournalError, Limits
 from abyme.events import Terms
 from abyme.journal.reader import read
 from abyme.models.openai import OpenAIModel
@@ -134,7 +135,23 @@ def test_limits_that_make_no_sense_are_those_by_default() -> None:
     assert limits_named(terms.limits) == Limits(max_cost=None)
 
 
+@pytest.mark.parametrize(
+    "children", [5, "x", [5], [{"max_turns": 0}], [{"of_later": 1}], [{}] * 9, {"max_turns": 2}]
+)
+def test_limits_of_children_that_make_no_sense_are_those_by_default(children: Any) -> None:
+    assert limits_named({"children": children, "max_turns": 3}) == Limits(max_turns=3)
+
+
+def test_limits_of_children_come_back_from_a_journal() -> None:
+    limits = Limits(children=(ChildLimits(max_cost=0.5), ChildLimits(max_turns=2)))
+    assert limits_named(msgspec.json.decode(msgspec.json.encode(limits))) == limits
+
+
 def test_limits_are_lowered_to_the_users_own() -> None:
     asked = Limits(max_cost=None, max_turns=3, max_seconds=7200)
     assert lowered(asked, Limits()) == Limits(max_turns=3)
     assert lowered(asked, Limits(max_cost=None)) == Limits(max_turns=3, max_cost=None)
+    low, high = (ChildLimits(max_turns=2),), (ChildLimits(max_turns=20),)
+    assert lowered(Limits(children=low), Limits()).children == low
+    assert lowered(Limits(children=high), Limits()).children == ()
+    assert lowered(Limits(children=()), Limits(children=low)).children == low

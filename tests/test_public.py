@@ -15,6 +15,7 @@ def test_the_public_names() -> None:
         "RLM",
         "AbymeError",
         "Answer",
+        "ChildLimits",
         "ConfigError",
         "DataChanged",
         "DataError",

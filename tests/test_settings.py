@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from abyme.cli.keys import endpoint
-from abyme.config import OPTIONAL, Limits
+from abyme.config import OPTIONAL, ChildLimits, Limits
 from abyme.errors import ConfigError
 from abyme.settings import Loaded, Settings, configured_runs, load_settings, user_config_file
-from abyme.settings_values import LIMITS, PRICES, SANDBOXES, TOP
+from abyme.settings_values import LIMITS, PRICES, SANDBOXES, TOP, as_toml
 
 FOLDER = "./abyme.toml"
 
@@ -440,6 +440,53 @@ def test_a_wrong_variable_or_flag_is_named(
     with pytest.raises(ConfigError) as caught:
         place.load().over(**{name: value})
     assert str(caught.value).startswith(f"--{name.replace('_', '-')} {line}")
+
+
+def test_limits_of_children_by_depth_in_a_file_and_for_all_of_them_by_flag(place: Place) -> None:
+    text = "[limits]\nchildren = [{max_cost = 0.5, max_calls = 'none'}, {max_turns = 3}]"
+    loaded = place.load(user=text)
+    children = (ChildLimits(max_cost=0.5), ChildLimits(max_turns=3))
+    assert loaded.settings.limits.children == children
+    assert as_toml(children) == "[{max_cost = 0.5}, {max_turns = 3}]"
+    over = loaded.over(child_cost="0.25", child_calls="7", child_seconds="none")
+    assert over.settings.limits.children == (
+        ChildLimits(max_cost=0.25, max_calls=7),
+        ChildLimits(max_cost=0.25, max_calls=7, max_turns=3),
+    )
+    assert over.origin("children").startswith("--child-")
+
+
+def test_limits_of_children_in_the_environment(place: Place) -> None:
+    named = place.load(ABYME_CHILD_TURNS="4")
+    assert named.settings.limits.children == (ChildLimits(max_turns=4),)
+    assert named.origin("children") == "ABYME_CHILD_TURNS" and named.unknown == {}
+
+
+def test_a_folder_may_lower_what_children_may_spend_and_no_more(place: Place) -> None:
+    low = place.load(local="[limits]\nchildren = [{max_turns = 3}]")
+    assert low.settings.limits.children == (ChildLimits(max_turns=3),) and not low.refused
+    high = place.load(local="[limits]\nchildren = [{max_turns = 30}]")
+    assert high.settings.limits.children == ()
+    assert high.refused == {"children": (ChildLimits(max_turns=30),)}
+
+
+@pytest.mark.parametrize(
+    ("value", "line"),
+    [
+        ("5", "must be a list of tables, like [{max_turns = 15}]"),
+        ("[5]", "must be a list of tables"),
+        ("[{max_turn = 5}]", ": a child has max_turns, max_calls, max_tokens, max_cost and "),
+        ("[{max_turns = 'none'}]", ": max_turns must be a number"),
+        ("[{max_cost = -1}]", ": max_cost must be above 0"),
+        ("[{}, {}, {}, {}, {}, {}, {}, {}, {}]", "must be at most 8, one for each depth"),
+    ],
+)
+def test_limits_of_children_that_are_wrong(place: Place, value: str, line: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        place.load(user=f"[limits]\nchildren = {value}")
+    assert f"children{line}" in str(caught.value) or f"children {line}" in str(caught.value)
+    with pytest.raises(ConfigError, match=r"child_turns is a flag: write children = "):
+        place.load(user="[limits]\nchild_turns = 3")
 
 
 @pytest.mark.parametrize("name", OPTIONAL)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from abyme.version import __version__
 
 if TYPE_CHECKING:
-    from abyme.config import Limits
+    from abyme.config import ChildLimits, Limits
     from abyme.errors import (
         AbymeError,
         ConfigError,
@@ -37,6 +37,7 @@ __all__ = [
     "RLM",
     "AbymeError",
     "Answer",
+    "ChildLimits",
     "ConfigError",
     "DataChanged",
     "DataError",
@@ -56,7 +57,7 @@ __all__ = [
 ]
 
 _ROOMS = {
-    "abyme.config": ("Limits",),
+    "abyme.config": ("ChildLimits", "Limits"),
     "abyme.errors": (
         *("AbymeError", "ConfigError", "DataChanged", "DataError", "JournalError", "ModelError"),
     ),

@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import msgspec
 
+from abyme.config import Limits
 from abyme.errors import ConfigError, DataError, JournalError
 from abyme.events import (
     Event,
@@ -92,7 +94,7 @@ def terms_of(spec: RunSpec) -> Terms:
         model=spec.model.name,
         sub_model=spec.sub_model.name,
         base_url=public_url(spec.base_url) if spec.base_url else "",
-        limits=msgspec.to_builtins(spec.limits),
+        limits=_by_name(spec.limits),
         tools=tuple(spec.tools),
         python=platform.python_version(),
         priced=spec.priced,
@@ -100,6 +102,12 @@ def terms_of(spec: RunSpec) -> Terms:
         sandbox=spec.sandbox.name,
         parameters={name: tool.description.parameters for name, tool in spec.tools.items()},
     )
+
+
+def _by_name(limits: Limits) -> dict[str, Any]:
+    """The limits as they come back from a journal: JSON has lists, no tuples."""
+    named: dict[str, Any] = msgspec.to_builtins(limits)
+    return {**named, "children": list(named["children"])}
 
 
 def _started(spec: RunSpec, run: str) -> RunStarted:

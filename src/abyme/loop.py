@@ -10,7 +10,7 @@ taken from there, and nothing is asked or told a second time (:mod:`abyme.journa
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any, Literal
 
 import msgspec
@@ -38,6 +38,16 @@ from abyme.types import CellResult, Finish, Message, Reply, Role
 
 FINAL_TOKENS = 4_096
 """Output tokens that are kept back for the one last call."""
+_COUNTED = {
+    "turns": "turns",
+    "seconds": "time",
+    "calls": "calls",
+    "tokens": "tokens",
+    "input_tokens": "input tokens",
+    "output_tokens": "output tokens",
+    "cost": "dollars",
+}
+"""What a model is told that each kind of limit counts."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -148,7 +158,7 @@ async def take_turns(node: Node) -> Outcome:
         codes = node.dialect.cells(reply.text, cut=reply.cut)
         if codes:
             silent = 0
-            ran = await node.repl.run_cells(turn, codes)
+            ran = await unless_overrun(node, node.repl.run_cells(turn, codes))
             verdict = judge(node, turn, codes, ran.results)
             told = report(node, reply, codes, ran, verdict)
         else:
@@ -162,6 +172,25 @@ async def take_turns(node: Node) -> Outcome:
             reason = f"the model replied {MOST_REMINDERS} times in a row without code"
             return Outcome("partial", node.draft, reason)
         node.add("user", told)
+
+
+async def unless_overrun(node: Node, work: Coroutine[object, object, CellsRun]) -> CellsRun:
+    """What the cells come to; they are given up once more was spent than a limit allows.
+
+    The ledger refuses what would pass a limit. This is for calls that cost more than was reserved
+    for them: then all that is in flight is cancelled, and the last call gets what is left.
+    Raises :class:`BudgetExceeded` then.
+    """
+    task, overrun = asyncio.create_task(work), asyncio.create_task(node.account.overrun())
+    try:
+        await asyncio.wait((task, overrun), return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise overrun.result()
+        return await task
+    finally:
+        for each in (task, overrun):
+            each.cancel()
+        await asyncio.gather(task, overrun, return_exceptions=True)
 
 
 def start_turn(node: Node) -> int:
@@ -360,6 +389,11 @@ def turn_status(budget: dict[str, Any], *, priced: bool) -> TurnStatus:
         calls_left=calls["left"],
         cost_used=cost["used"] if priced else None,
         cost_left=cost["left"],
+        shares=tuple(
+            (what, budget[kind]["share"])
+            for kind, what in _COUNTED.items()
+            if budget[kind]["share"] is not None and (priced or kind != "cost")
+        ),
     )
 
 

@@ -16,7 +16,7 @@ from abyme.events import Event
 from abyme.hardening import harden
 from abyme.journal.reader import find_run
 from abyme.models.base import Model
-from abyme.models.prices import as_given
+from abyme.models.prices import as_given, cannot_bind, unpriced
 from abyme.progress import Progress
 from abyme.recorded import HTTP, arguments_of, terms_in
 from abyme.sandbox.base import Sandbox
@@ -42,7 +42,8 @@ class RLM:
       ``OPENAI_API_KEY``.
     - ``limits``: what one run may spend.
     - ``price``: (in, out), US dollars per million tokens, where the model's is not known;
-      ``sub_price``: the same of a sub-model that is another.
+      ``sub_price``: the same of a sub-model that is another. Needed where ``limits`` have a
+      ``max_cost`` of your own.
     - ``tools``: typed functions of yours that code in the REPL may call.
     - ``runs``: the folder for journals; else ``ABYME_RUNS``, else the user's data directory.
     - ``sandbox``: where code runs; the default is a process of its own that locks itself in.
@@ -83,10 +84,26 @@ class RLM:
         self._prices, self._price_of = as_given(
             ("sub_price", self._sub_model, sub_price), ("price", self._model, price)
         )
+        named = self._limits.max_cost != Limits().max_cost
+        if named or any(child.max_cost is not None for child in self._limits.children):
+            self.need_prices()
         self._redact, self._durable = redact, durable
         self._tools = tool_table(tools)
         self._runs = runs_folder(runs)
         self._sandbox = sandbox or ProcessSandbox()
+
+    def need_prices(self) -> None:
+        """Raise :class:`~abyme.errors.ConfigError` where a limit on dollars could not bind.
+
+        That is where a model's price is not known. Limits other than the default are checked so
+        when they are given: whoever names one relies on it.
+        """
+        limits = self._limits
+        costs = [*(child.max_cost for child in limits.children), limits.max_cost]
+        limit = next((cost for cost in costs if cost is not None), None)
+        models = unpriced(self._price_of, self._model, self._sub_model)
+        if limit is not None and models:
+            raise cannot_bind(limit, models, self._model.name)
 
     @classmethod
     def of_run(

@@ -156,7 +156,7 @@ def test_another_encoding_is_read_exactly_and_said(
         (["--model", "reader", "--max-turns", "0"], "--max-turns must be above 0"),
         (["--model", "reader", "--max-cost", "-1"], "--max-cost must be above 0"),
         (["--model", "reader", "--max-seconds", "nan"], "--max-seconds must be above 0"),
-        (["--model", "reader", "--max-depth", "2"], "--max-depth can only be 1"),
+        (["--model", "reader", "--max-depth", "9"], "--max-depth must be at most 8"),
         (["--model", "reader", "--max-width", "x"], "--max-width must be a number"),
         (["--model", "reader", "--frobnicate"], "--frobnicate"),
     ],

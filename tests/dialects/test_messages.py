@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from abyme.dialects.base import Dialect, Earlier, Opening, TurnReport, TurnStatus
 from abyme.dialects.cells import cells, parse, quietly
 from abyme.dialects.messages import Fenced, fenced, prompt
-from abyme.dialects.status import status_line
+from abyme.dialects.status import budget_line, status_line
 from abyme.events import DataMeasured, WorkerRestored
 from abyme.inside.shorten import shorten
 from abyme.sandbox.base import Function
@@ -390,3 +390,34 @@ def test_an_unfinished_cell_of_a_cut_reply_is_no_cell() -> None:
     reply = "```repl\na = 1\n```\n```repl\nfor x in y:\n    re.sear"
     assert DIALECT.cells(reply, cut=True) == ("a = 1",)
     assert len(DIALECT.cells(reply)) == 2
+
+
+@pytest.mark.parametrize(
+    ("shares", "line"),
+    [
+        ((), ""),
+        ((("time", 0.499), ("calls", 0.0)), ""),
+        (
+            (("turns", 0.1), ("time", 0.62), ("calls", 0.55)),
+            "Budget: 62 % of the time and 55 % of the calls are used: keep to what the answer "
+            "needs, and put more into each call.",
+        ),
+        (
+            (("time", 0.8),),
+            "Budget: 80 % of the time is used: hand over the answer from what you have; begin "
+            "nothing large.",
+        ),
+        (
+            (("turns", 0.5), ("dollars", 1.7), ("input tokens", 0.999)),
+            "Budget: 100 % of the dollars, 99 % of the input tokens and 50 % of the turns are "
+            "used: hand over the answer from what you have; begin nothing large.",
+        ),
+    ],
+)
+def test_limits_are_named_from_half_of_them_on(
+    shares: tuple[tuple[str, float], ...], line: str
+) -> None:
+    assert budget_line(shares) == line
+    status = TurnStatus(turn=2, max_turns=9, shares=shares)
+    first, *more = status_line(status).split("\n")
+    assert first.startswith("turn 2 of 9") and more == ([line] if line else [])

@@ -261,7 +261,7 @@ def test_max_tokens_asked_for_is_kept_below_the_models_most() -> None:
         (
             {"max_tokens": 200},
             "max_tokens: 200 of 200 tokens are left beside what is kept for the final "
-            "answer; this call needs about 3 in and 256 out; "
+            "answer; this call needs about 3 tokens in and 256 out; "
             "raise it with --max-tokens",
         ),
         (

@@ -27,6 +27,8 @@ class TurnStatus(msgspec.Struct, frozen=True, kw_only=True):
     calls_left: int | None = None
     cost_used: float | None = None
     cost_left: float | None = None
+    shares: tuple[tuple[str, float], ...] = ()
+    """Of each limit that there is: what it counts, as it is said, and which part of it is used."""
     recursion: bool = False
 
 

@@ -1,4 +1,4 @@
-"""The status line, and what is said of sub-calls that failed."""
+"""The status line, what is said of a budget that runs low, and of sub-calls that failed."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ from abyme.types import CellResult, FailedCall
 
 _LINE = 200
 _FAILED_LINES = 8
+_HALF, _SCARCE = 0.5, 0.8
+"""The parts of a limit from which on it is told, and from which on with firmer advice."""
 
 
 def status_line(status: TurnStatus, calls: int = 0, failed: Sequence[FailedCall] = ()) -> str:
-    """One line: turn, time, calls and cost used and left, failed sub-calls, recursion."""
+    """One line: turn, time, calls and cost used and left, failed sub-calls, recursion.
+
+    And a second one from half of any limit on: see :func:`budget_line`.
+    """
     used = [_turn(status)]
     used.append(_used(_duration(status.seconds_used), status.seconds_left, _duration))
     used.append(_used(_plural(status.calls_used, "call"), status.calls_left, "{:,}".format))
@@ -21,7 +26,26 @@ def status_line(status: TurnStatus, calls: int = 0, failed: Sequence[FailedCall]
     if calls or failed:
         used.append(f"sub-calls this turn: {_failures(calls, failed)}")
     used.append(f"recursion {'on' if status.recursion else 'off'}")
-    return " · ".join(used)
+    return "\n".join(filter(None, (" · ".join(used), budget_line(status.shares))))
+
+
+def budget_line(shares: Sequence[tuple[str, float]]) -> str:
+    """Which limits are half used or more, and what to do then; "" where none is.
+
+    ``shares``: as in :class:`TurnStatus`. At most a few hundred characters.
+    """
+    low = sorted((pair for pair in shares if pair[1] >= _HALF), key=lambda pair: -pair[1])
+    if not low:
+        return ""
+    parts = [f"{min(100, int(100 * share))} % of the {what}" for what, share in low]
+    *first, last = parts
+    named = f"{', '.join(first)} and {last}" if first else last
+    if low[0][1] < _SCARCE:
+        advice = "keep to what the answer needs, and put more into each call"
+    else:
+        advice = "hand over the answer from what you have; begin nothing large"
+    verb = "are" if first or last.endswith("s") else "is"
+    return f"Budget: {named} {verb} used: {advice}."
 
 
 def failed_calls(results: Sequence[CellResult]) -> str:

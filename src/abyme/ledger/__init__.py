@@ -16,7 +16,8 @@ and those of all below it together:
 Not safe across threads: a tree of accounts belongs to one event loop.
 """
 
-from abyme.ledger.account import Account, Reservation
+from abyme.ledger.account import Account
 from abyme.ledger.amounts import Amount, Spent
+from abyme.ledger.reservation import Reservation
 
 __all__ = ["Account", "Amount", "Reservation", "Spent"]

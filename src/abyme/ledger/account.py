@@ -3,69 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
 from abyme.config import Limits
 from abyme.errors import BudgetExceeded, CallFailed
-from abyme.ledger.amounts import COST, KINDS, NANO, NOTHING, Amount, Spent, Sums, shown, used
-from abyme.ledger.level import Level, snapshot
+from abyme.ledger.amounts import (
+    COST,
+    KINDS,
+    NANO,
+    NOTHING,
+    Amount,
+    Spent,
+    Sums,
+    add,
+    each,
+    shown,
+    used,
+)
+from abyme.ledger.level import Level
 from abyme.ledger.queue import Queue
+from abyme.ledger.report import second_line, sum_lines, turn_line
+from abyme.ledger.reservation import Reservation
 from abyme.ledger.timing import Timer
 from abyme.types import Usage
 
 ROOT = "0"
-
-
-class Reservation:
-    """A sum set aside for one call. The first of ``settle``, ``charge`` and ``release`` counts;
-    what follows does nothing, so that ``finally: reservation.release()`` is always safe."""
-
-    __slots__ = ("_account", "amount", "of_hold", "open")
-
-    def __init__(self, account: Account, amount: Amount, of_hold: Sums) -> None:
-        self._account = account
-        self.amount = amount
-        self.of_hold = of_hold
-        """The part of it that was held before."""
-        self.open = True
-
-    def settle(self, usage: Usage, cost: float | None) -> None:
-        """The call was answered: charge what it used, which may be more than was reserved.
-
-        ``cost`` is in US dollars, None where unknown. The calls counted are those reserved,
-        whatever ``usage.calls`` says, so that an attempt more is not a call more.
-        """
-        spent = msgspec.structs.replace(usage, calls=self.amount.calls)
-        self._close(spent, cost)
-
-    def charge(self) -> Usage:
-        """Nobody knows what the call used (cancelled or timed out in flight): charge all of it.
-
-        Returns what was charged, marked as estimated.
-        """
-        amount = self.amount
-        spent = Usage(
-            input_tokens=amount.tokens - amount.output_tokens,
-            output_tokens=amount.output_tokens,
-            calls=amount.calls,
-            estimated=True,
-        )
-        self._close(spent, amount.cost)
-        return spent
-
-    def release(self) -> None:
-        """Nothing was spent: the call was rejected or never sent."""
-        self._close(None, 0.0)
-
-    def _close(self, spent: Usage | None, cost: float | None) -> None:
-        if self.open:
-            self.open = False
-            self._account._settle(self, spent, cost)
 
 
 class Account:
@@ -139,17 +103,21 @@ class Account:
         call may have been made. Whoever waits, and whoever reserves later, gets
         :class:`CallFailed`. What was spent stays spent. May be called twice.
         """
-        if self._closed:
-            return
-        for child in list(self._children):
-            child.close()
-        self._closed = True
-        self._tree.queue.dismiss(self._level, self._over())
-        for reservation in list(self._open):
-            reservation.charge()
-        self.hold(Amount())
+        closing = [account for account in self._below() if not account._closed]
+        for account in closing:
+            account._closed = True
+            self._tree.queue.dismiss(account._level, account._over())
+        for account in closing:
+            for reservation in list(account._open):
+                reservation.charge()
+            account.hold(Amount())
+            account._children.clear()
         if self._parent is not None:
             self._parent._children.discard(self)
+
+    def _below(self) -> list[Account]:
+        """This one, and all below it."""
+        return [self, *(account for child in self._children for account in child._below())]
 
     def _over(self) -> CallFailed:
         return CallFailed(f"node {self.node} has ended: no call is made any more")
@@ -207,7 +175,7 @@ class Account:
         is, and more as soon as calls in flight have settled.
         """
         self._wish = NOTHING if self._closed else amount.sums
-        self._tree.short.add(self)
+        self._top_up()
         self._tree.serve()
 
     def room(self, *, final: bool = False) -> tuple[float, float]:
@@ -215,13 +183,25 @@ class Account:
 
         ``inf`` where there is no limit; never below 0.
         """
-        tokens, cost = (self._room(KINDS.index(kind), final) for kind in ("tokens", "cost"))
-        return tokens, cost
+        return self.room_for("tokens", final=final), self.room_for("cost", final=final)
 
-    def _room(self, kind: int, final: bool) -> float:
+    def room_for(self, kind: str, *, final: bool = False) -> float:
+        """The same of one kind: calls, tokens, input_tokens, output_tokens, or cost in dollars."""
+        at = KINDS.index(kind)
+        room = self._tightest(at, final)[1]
+        return room / NANO if at == COST else room
+
+    def too_little(self, kind: str, need: str, *, final: bool = False) -> BudgetExceeded:
+        """The error that there is too little room of this kind: whose limit it is, and ``need``."""
+        at = KINDS.index(kind)
+        level, room = self._tightest(at, final)
+        return level.too_little(at, room, need)
+
+    def _tightest(self, kind: int, final: bool) -> tuple[Level, float]:
+        """The level that has the least room of a kind once nothing is in flight, and the room."""
         usable = self._hold if final else NOTHING
-        room = min(level.free(kind, usable, in_flight=False) for level in self._levels)
-        return room / NANO if kind == COST else room
+        rooms = ((level, level.free(kind, usable, in_flight=False)) for level in self._levels)
+        return min(rooms, key=lambda pair: pair[1])
 
     def _blocked_at(self, amount: Amount, final: bool) -> Level | None:
         """The nearest level whose limit ``amount`` would pass beside the calls in flight."""
@@ -242,12 +222,12 @@ class Account:
     def _take(self, amount: Amount, final: bool) -> Reservation:
         sums, of_hold = amount.sums, NOTHING
         if final:
-            of_hold = _each(min, sums, self._hold)
-            self._wish = _each(int.__sub__, self._wish, of_hold)
-            self._keep(_each(int.__sub__, self._hold, of_hold))
+            of_hold = each(min, sums, self._hold)
+            self._wish = each(int.__sub__, self._wish, of_hold)
+            self._keep(each(int.__sub__, self._hold, of_hold))
         for level in self._levels:
-            _add(level.reserved, sums)
-        reservation = Reservation(self, amount, of_hold)
+            add(level.reserved, sums)
+        reservation = Reservation(amount, of_hold, self._settle)
         self._open.add(reservation)
         return reservation
 
@@ -256,32 +236,35 @@ class Account:
         sums = reservation.amount.sums
         charged = NOTHING if spent is None else used(spent, cost)
         for level in self._levels:
-            _add(level.reserved, sums, -1)
+            add(level.reserved, sums, -1)
             if spent is not None:
-                _add(level.settled, charged)
+                add(level.settled, charged)
                 level.usage += spent
                 level.unpriced += cost is None
         if spent is not None:
             self._tell_overrun()
-        elif not self._closed:  # what was held is held again
-            self._wish = _each(int.__add__, self._wish, reservation.of_hold)
-            self._tree.short.add(self)
+        elif not self._closed:  # what was held is held again, before others can have it
+            self._wish = each(int.__add__, self._wish, reservation.of_hold)
+            self._top_up()
         self._tree.serve()
 
-    def _top_up(self) -> bool:
-        """Hold what is to be held as far as it is there; whether that is all of it."""
+    def _top_up(self) -> None:
+        """Hold what is to be held, as far as it is there now."""
         free = (
             min(level.free(kind, self._hold) for level in self._levels)
             for kind in range(len(KINDS))
         )
-        had = _each(max, self._hold, tuple(free))
-        self._keep(_each(min, self._wish, had))
-        return self._hold == self._wish
+        had = each(max, self._hold, tuple(free))
+        self._keep(each(min, self._wish, had))
+        if self._hold == self._wish:
+            self._tree.short.pop(self, None)
+        else:
+            self._tree.short[self] = None
 
     def _keep(self, hold: Sums) -> None:
-        more = _each(int.__sub__, hold, self._hold)
+        more = each(int.__sub__, hold, self._hold)
         for level in self._levels:
-            _add(level.held, more)
+            add(level.held, more)
         self._hold = hold
 
     # -- when more was spent than reserved -----------------------------------------------------
@@ -385,27 +368,9 @@ class Account:
         above it have left; ``node``, whose limit that is, and ``share``, which part of that is used
         or in flight. None stands for "no limit" and for "not known".
         """
-        lines = snapshot(self._level, self._levels)
-        turns, most_turns = self._turns - self._turns_before, self.limits.max_turns
-        lines["turns"] = {
-            "used": turns,
-            "reserved": 0,
-            "limit": most_turns,
-            "left": max(0, most_turns - turns),
-            "share": turns / most_turns,
-            "node": self.node,
-        }
-        timer, seconds, left = self._timer, round(self.seconds, 3), self._timer.left()
-        bound = math.isfinite(left)
-        lines["seconds"] = {
-            "used": seconds,
-            "reserved": 0,
-            "limit": self.limits.max_seconds,
-            "left": max(0.0, round(left, 3)) if bound else None,
-            "share": round(timer.share, 4) if bound else None,
-            "node": timer.node if bound else None,
-        }
-        return lines
+        turns = turn_line(self._turns - self._turns_before, self.limits.max_turns, self.node)
+        seconds = second_line(self._timer, self.limits.max_seconds)
+        return {**sum_lines(self._levels), "turns": turns, "seconds": seconds}
 
 
 class _Tree:
@@ -413,22 +378,12 @@ class _Tree:
 
     def __init__(self) -> None:
         self.queue = Queue()
-        self.short: set[Account] = set()
-        """Those that hold less than they should."""
+        self.short: dict[Account, None] = {}
+        """Those that hold less than they should, in the order in which that came up."""
 
     def serve(self) -> None:
         """A sum has shrunk: what is held comes before whoever waits."""
-        if self.short:
-            self.short = {account for account in self.short if not account._top_up()}
+        for account in tuple(self.short):
+            account._top_up()
         if not self.queue.empty:
             self.queue.serve()
-
-
-def _each(do: Callable[..., Any], one: Sums, other: tuple[Any, ...]) -> Sums:
-    calls, tokens, prompt, output, cost = map(do, one, other)
-    return (calls, tokens, prompt, output, cost)
-
-
-def _add(sums: list[int], more: Sums, times: int = 1) -> None:
-    for kind, value in enumerate(more):
-        sums[kind] += times * value

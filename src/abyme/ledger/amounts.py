@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
@@ -75,3 +77,15 @@ def nano_limit(cost: float | None) -> int | None:
 def shown(kind: int, value: int) -> str:
     """``1,234`` or ``$0.05``."""
     return f"${value / NANO:,.4f}".rstrip("0").rstrip(".") if kind == COST else f"{value:,}"
+
+
+def each(do: Callable[[int, Any], Any], one: Sums, other: tuple[Any, ...]) -> Sums:
+    """``do`` with two numbers of each kind."""
+    calls, tokens, prompt, output, cost = map(do, one, other)
+    return (calls, tokens, prompt, output, cost)
+
+
+def add(sums: list[int], more: Sums, times: int = 1) -> None:
+    """Add ``more`` to ``sums`` in place, so many times."""
+    for kind, value in enumerate(more):
+        sums[kind] += times * value

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import Any
 
 from abyme.config import Limits
 from abyme.errors import BudgetExceeded
@@ -80,39 +78,20 @@ class Level:
         if self.held[kind] and not final:
             parts.append(f"{shown(kind, self.held[kind])} kept for the final answer")
         parts += [need] if need else []
-        node = self.node if self._of_child else ""
-        whose = f"max_{name} of node {node}" if node else f"max_{name}"
-        return BudgetExceeded(f"max_{name}", f"{whose}: {', '.join(parts)}", node)
+        return self._exceeded(kind, ", ".join(parts))
 
-
-def snapshot(own: Level, path: Iterable[Level]) -> dict[str, dict[str, Any]]:
-    """The lines of :meth:`abyme.ledger.Account.snapshot` for the kinds that levels count.
-
-    ``path``: from the root to ``own``.
-    """
-    levels = tuple(path)
-    lines: dict[str, dict[str, Any]] = {}
-    for kind, name in enumerate(KINDS):
-        tightest = min(levels, key=lambda level: level.free(kind))
-        left = tightest.free(kind)
-        bound = math.isfinite(left)
-        lines[name] = {
-            "used": own.settled[kind],
-            "reserved": own.reserved[kind],
-            "limit": own.most[kind],
-            "left": int(left) if bound else None,
-            "share": tightest.share(kind) if bound else None,
-            "node": tightest.node if bound else None,
-        }
+    def too_little(self, kind: int, left: float, need: str) -> BudgetExceeded:
+        """One line: ``left`` of whose limit is left beside what is kept, and that ``need``."""
+        most = self.most[kind] or 0
         if kind == COST:
-            _in_dollars(lines[name], own.unpriced > 0, bound and tightest.unpriced > 0)
-    return lines
+            rest = f"${left / NANO:.4f} of ${most / NANO:g} are left"
+        else:
+            rest = f"{left:,.0f} of {most:,} {KINDS[kind].replace('_', ' ')} are left"
+        return self._exceeded(kind, f"{rest} beside what is kept for the final answer; {need}")
 
-
-def _in_dollars(line: dict[str, Any], unpriced: bool, unpriced_above: bool) -> None:
-    for key in ("used", "reserved", "limit", "left"):
-        line[key] = None if line[key] is None else line[key] / NANO
-    if unpriced:
-        line["used"] = None
-    if unpriced_above:
-        line["left"] = line["share"] = None
+    def _exceeded(self, kind: int, why: str) -> BudgetExceeded:
+        name = f"max_{KINDS[kind]}"
+        node = self.node if self._of_child else ""
+        return BudgetExceeded(
+            name, f"{name} of node {node}: {why}" if node else f"{name}: {why}", node
+        )

@@ -213,24 +213,21 @@ class Caller:
         Goes by what could be left when all in flight is released: a neighbour's reservation
         makes a call wait, never makes its reply shorter.
         """
-        tokens, dollars = self._account.room(final=final)
-        paid = math.inf if price is None else price.output_for(dollars, input_tokens)
+        account = self._account
+        tokens, dollars = account.room(final=final)
+        fits = input_tokens <= account.room_for("input_tokens", final=final)
+        output = {
+            "cost": math.inf if price is None else price.output_for(dollars, input_tokens),
+            "tokens": tokens - input_tokens,
+            "input_tokens": math.inf if fits else 0,
+            "output_tokens": account.room_for("output_tokens", final=final),
+        }
         least = min(wanted, LEAST_OUTPUT)
-        if paid < least:
-            raise BudgetExceeded(
-                "max_cost",
-                f"max_cost: ${dollars:.4f} of ${self._limits.max_cost or 0:g} are left "
-                "beside what is kept for the final answer; this call "
-                f"needs about {input_tokens:,} tokens in and {least:,} out",
-            )
-        if tokens - input_tokens < least:
-            raise BudgetExceeded(
-                "max_tokens",
-                f"max_tokens: {tokens:,.0f} of {self._limits.max_tokens or 0:,} tokens are left "
-                f"beside what is kept for the final answer; this call needs about "
-                f"{input_tokens:,} in and {least:,} out",
-            )
-        return int(min(wanted, tokens - input_tokens, paid))
+        for kind, room in output.items():
+            if room < least:
+                need = f"this call needs about {input_tokens:,} tokens in and {least:,} out"
+                raise account.too_little(kind, need, final=final)
+        return int(min(wanted, *output.values()))
 
     # -- while it is out -----------------------------------------------------------------------
 

@@ -131,6 +131,24 @@ def as_given(
     return pairs, known_or(prices)
 
 
+def unpriced(price: Callable[[Model], Price | None], *models: Model) -> tuple[str, ...]:
+    """The names of those whose price is not known."""
+    return tuple(dict.fromkeys(model.name for model in models if price(model) is None))
+
+
+def cannot_bind(max_cost: float, models: Sequence[str], main: str) -> ConfigError:
+    """The error that a limit on dollars was set and the price of ``models`` is not known.
+
+    ``main``: the model whose price ``--price`` names; ``--sub-price`` names any other's.
+    """
+    flags = " ".join("--price 1,4" if name == main else "--sub-price 1,4" for name in models)
+    return ConfigError(
+        f"a limit of ${max_cost:g} is set and could not bind: the price of "
+        f"{' and '.join(models)} is not known; give it in dollars per million tokens in and out "
+        f"({flags}, or in your own abyme.toml; 0,0 where it is free), or --max-cost none"
+    )
+
+
 @lru_cache(64)
 def _price_in_hour(name: str, endpoint: str, hour: int) -> Price | None:
     """Cached, since each call asks several times; by the hour, since prices change by the day."""

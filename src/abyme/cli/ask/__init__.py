@@ -170,6 +170,8 @@ def _begin(order: Order) -> RLM:
         redact=values.redact,
         durable=values.durable,
     )
+    if order.settings.origin("max_cost"):
+        rlm.need_prices()
     for line in preface(order.settings, choice, quiet=order.shown.quiet):
         say(line)
     if order.earlier is not None and not order.shown.quiet:
