@@ -254,9 +254,15 @@ def remind(node: Node, reply: Reply, silent: int) -> str:
         notes.append(f"{said_so}: the REPL has no variable {said.variable!r}.")
     if not notes:
         return node.dialect.reminder(silent, node.question, node.status())
-    status = node.status()
     return node.dialect.turn_message(
-        TurnReport(question=node.question, status=status, cells=0, results=(), notes=tuple(notes))
+        TurnReport(
+            question=node.question,
+            status=node.status(),
+            cells=0,
+            results=(),
+            jobs=tuple(node.repl.jobs()),
+            notes=tuple(notes),
+        )
     )
 
 
@@ -287,6 +293,7 @@ def report(
             note=verdict.message if isinstance(verdict, Held | Rejected) else "",
             measured=measured,
             restored=ran.restored,
+            jobs=tuple(node.repl.jobs()),
             notes=tuple(notes),
         )
     )
@@ -296,8 +303,9 @@ async def conclude(node: Node, ended_by: AbymeError) -> Outcome:
     """No more turns: one last call answers from what is known, where that can help.
 
     It cannot where the endpoint, the data, the worker or the journal failed: then the draft is
-    all there is.
+    all there is. Jobs that are under way are closed first: nobody could fetch what comes of them.
     """
+    await node.repl.rest()
     if isinstance(ended_by, BudgetExceeded | WindowExceeded):
         limit = ended_by.limit if isinstance(ended_by, BudgetExceeded) else "window"
         node.tell(LimitReached(node.node, limit, str(ended_by)))

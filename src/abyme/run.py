@@ -11,9 +11,10 @@ import logging
 import secrets
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
+from msgspec.structs import replace
 
 from abyme.beginning import begin, first_events, terms_of
 from abyme.context.documents import Data
@@ -47,9 +48,12 @@ from abyme.spec import RunSpec
 from abyme.subcalls.router import Router
 from abyme.telling import Listener, Teller
 from abyme.threads import in_thread
-from abyme.types import Answer, Finish, Quote, Status
+from abyme.types import Answer, Finish, JobStatus, Quote, Status
 
 _log = logging.getLogger("abyme")
+
+
+_JOBS_TOLD = 3
 
 
 class Shared(msgspec.Struct, frozen=True, kw_only=True):
@@ -320,9 +324,9 @@ class Run:
                 raise
         except Exception as error:
             outcome = self._broken(error)
-        outcome = self._with_former(outcome)
         ready = self._ready
         assert ready is not None
+        outcome = _with_jobs(self._with_former(outcome), ready.repl.closed_jobs)
         quotes = await ready.examination.prove(outcome.finish.quotes, self._out_of_time)
         return self._end(outcome, quotes)
 
@@ -461,3 +465,12 @@ class Run:
 
 def _nothing() -> None:
     """What starts a clock that was not stopped."""
+
+
+def _with_jobs(outcome: Outcome, closed: Sequence[JobStatus]) -> Outcome:
+    """What was still under way is part of why there is no whole answer."""
+    if outcome.status == "complete" or not closed:
+        return outcome
+    told = "; ".join(job.told for job in closed[:_JOBS_TOLD])
+    more = f" and {len(closed) - _JOBS_TOLD} more jobs" if len(closed) > _JOBS_TOLD else ""
+    return replace(outcome, reason=f"{outcome.reason}; closed while under way: {told}{more}")

@@ -10,19 +10,37 @@ from typing import Any
 
 import msgspec
 
-from abyme.events import CallEnded, CallRefused, Event, HostAnswered
+from abyme.events import (
+    CallEnded,
+    CallGivenUp,
+    CallRefused,
+    CellStarted,
+    Event,
+    HostAnswered,
+    QuestionAsked,
+)
 
 
 class Outcome(msgspec.Struct, frozen=True):
     """How a recorded call ended: its value, or the type and message of its error.
 
-    ``answered``: it was; no model call that failed was, and it may be made again.
+    ``answered``: it was; no model call that failed was, and it may be made again. ``given_up``: the
+    code that had made it did not wait for it, and has never seen how it ended.
     """
 
     value: Any = None
     error: str = ""
     error_type: str = ""
     answered: bool = True
+    given_up: bool = False
+
+
+GIVEN_UP = Outcome(
+    error="the code that had made this call gave it up",
+    error_type="CallError",
+    answered=False,
+    given_up=True,
+)
 
 
 class Outcomes:
@@ -30,6 +48,9 @@ class Outcomes:
 
     def __init__(self) -> None:
         self._found: dict[str, Outcome] = {}
+        self._cell = 0
+        self.cells_before = 0
+        """The number of the last cell of questions that have been dealt with."""
 
     def take(self, event: Event) -> None:
         """Take the next event."""
@@ -40,6 +61,12 @@ class Outcomes:
             self._found[event.key] = Outcome(None, event.error, event.error_type, False)
         elif isinstance(event, HostAnswered):
             self._found[event.key] = Outcome(event.value, event.error, event.error_type)
+        elif isinstance(event, CallGivenUp):
+            self._found[event.key] = GIVEN_UP
+        elif isinstance(event, CellStarted):
+            self._cell = event.cell
+        elif isinstance(event, QuestionAsked):
+            self.cells_before = self._cell
 
     def of(self, key: str) -> Outcome | None:
         """That of one call."""

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Any, Literal
+
 import msgspec
 
 from abyme.errors import CallFailed
 from abyme.inside.hits import cut_end
+
+Shape = str | dict[str, Any] | None
+"""What an answer must fit: an expression, a JSON schema, or nothing."""
+Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 
 
 class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -15,23 +22,50 @@ class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class LlmQuery(Asked, frozen=True):
     prompt: str
     model: str | None = None
+    schema: Shape = None
 
 
 class LlmQueryBatched(Asked, frozen=True):
     prompts: list[str]
     model: str | None = None
+    schema: Shape = None
+
+
+class LlmStart(Asked, frozen=True):
+    prompts: list[str]
+    model: str | None = None
+    schema: Shape = None
+
+
+class JobWait(Asked, frozen=True):
+    """What is over of a job, but for the first ``after`` items that were.
+
+    ``wait``: not at all, until ``any`` item more is over, until ``all`` are; at most ``seconds``.
+    """
+
+    job: Count
+    after: Count
+    wait: Literal["no", "any", "all"] = "no"
+    seconds: Seconds | None = None
+
+
+class JobCancel(Asked, frozen=True):
+    job: Count
+    after: Count
 
 
 class RlmQuery(Asked, frozen=True):
     question: str
     context: str | None = None
     model: str | None = None
+    schema: Shape = None
 
 
 class RlmQueryBatched(Asked, frozen=True):
     questions: list[str]
     contexts: list[str | None]
     model: str | None = None
+    schema: Shape = None
 
 
 class Budget(Asked, frozen=True):
@@ -41,6 +75,9 @@ class Budget(Asked, frozen=True):
 REQUESTS: dict[str, type[Asked]] = {
     "llm_query": LlmQuery,
     "llm_query_batched": LlmQueryBatched,
+    "llm_start": LlmStart,
+    "job_wait": JobWait,
+    "job_cancel": JobCancel,
     "rlm_query": RlmQuery,
     "rlm_query_batched": RlmQueryBatched,
     "budget": Budget,
