@@ -298,8 +298,21 @@ class CallEnded(Event, frozen=True):
     charged: bool = False
 
 
+class CallGivenUp(Event, frozen=True):
+    """The code that had made this call gave it up before it was answered: a cancelled coroutine.
+
+    Where it had gone out, its ``CallEnded`` has been told before.
+    """
+
+    key: str
+
+
 class HostCalled(Event, frozen=True):
-    """Code asked the host for something that is no model call: ``budget`` or a user's tool."""
+    """Code asked the host for something that is no model call: ``budget``, a tool, a job.
+
+    ``arguments`` of ``llm_start`` are in short: ``prompts`` is how many there are, and each has its
+    own ``CallStarted``.
+    """
 
     key: str
     node: str
@@ -479,6 +492,7 @@ JOURNALLED = (
     | AttemptFailed
     | SurrogatesReplaced
     | CallEnded
+    | CallGivenUp
     | HostCalled
     | HostAnswered
     | WorkerStarted

@@ -79,6 +79,7 @@ class Node:
         tape: Conversation,
         priced: bool = True,
         recursion: bool = False,
+        misfit: Callable[[Finish], str] | None = None,
         on_text: Callable[[str], OnText] | None = None,
     ) -> None:
         self.node = node
@@ -95,7 +96,7 @@ class Node:
         self.recursion = recursion
         self.on_text = on_text
         self.history: list[Message] = []
-        self.rule = FinishRule()
+        self.rule = FinishRule(misfit)
         self.replied = False
         self.said = Finish("", "", "draft")
         """The last text that could pass for an answer although nothing was handed over."""
@@ -286,9 +287,15 @@ def remind(node: Node, reply: Reply, silent: int) -> str:
         notes.append(f"{said_so}: the REPL has no variable {said.variable!r}.")
     if not notes:
         return node.dialect.reminder(silent, node.question, node.status())
-    status = node.status()
     return node.dialect.turn_message(
-        TurnReport(question=node.question, status=status, cells=0, results=(), notes=tuple(notes))
+        TurnReport(
+            question=node.question,
+            status=node.status(),
+            cells=0,
+            results=(),
+            jobs=tuple(node.repl.jobs()),
+            notes=tuple(notes),
+        )
     )
 
 
@@ -319,6 +326,7 @@ def report(
             note=verdict.message if isinstance(verdict, Held | Rejected) else "",
             measured=measured,
             restored=ran.restored,
+            jobs=tuple(node.repl.jobs()),
             notes=tuple(notes),
         )
     )
@@ -328,8 +336,9 @@ async def conclude(node: Node, ended_by: AbymeError) -> Outcome:
     """No more turns: one last call answers from what is known, where that can help.
 
     It cannot where the endpoint, the data, the worker or the journal failed: then the draft is
-    all there is.
+    all there is. Jobs that are under way are closed first: nobody could fetch what comes of them.
     """
+    await node.repl.rest()
     if isinstance(ended_by, BudgetExceeded | WindowExceeded):
         limit = ended_by.limit if isinstance(ended_by, BudgetExceeded) else "window"
         node.tell(LimitReached(node.node, limit, str(ended_by)))

@@ -8,6 +8,7 @@ import logging
 import secrets
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from abyme.dialects.messages import Fenced
 from abyme.errors import AbymeError, CallFailed, DataError, JournalError
 from abyme.events import CallRefused, Emit, NodeEnded, NodeStarted
 from abyme.inside.hits import cut_end
+from abyme.inside.schema import Misfit, Schema
 from abyme.journal.blobs import Blobs
 from abyme.journal.conversation import Conversation
 from abyme.journal.node_tape import NodeTape
@@ -36,13 +38,17 @@ from abyme.sandbox.base import Workers
 from abyme.spec import RunSpec
 from abyme.subcalls.children import Birth, challenge
 from abyme.subcalls.router import Router
+from abyme.subcalls.typed import value_of
 from abyme.threads import in_thread
+from abyme.types import Finish
 
 _log = logging.getLogger("abyme")
 
 AT_ONCE = 64
 """Children of one depth that work at the same time; others wait, with nothing of their own."""
 _DRAFT_SHOWN = 300
+ASKED_FOR = "Hand over, by FINAL(value), a Python value that fits this JSON schema:\n{}"
+"""What a child is told of the type that its answer must have."""
 
 
 class Shared(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,7 +123,9 @@ class Nodes:
         live: Live,
         conversation: Conversation,
         introduce: Callable[[TurnStatus], Awaitable[Opening]],
+        *,
         on_text: Callable[[str], OnText] | None = None,
+        schema: Schema | None = None,
     ) -> Node:
         """The node as its loop takes it, for one question."""
         return Node(
@@ -134,6 +142,7 @@ class Nodes:
             priced=self._spec.priced,
             recursion=self._may_recurse(live.started.depth),
             on_text=on_text,
+            misfit=None if schema is None else partial(misfit, schema),
         )
 
     # -- children ------------------------------------------------------------------------------
@@ -146,7 +155,7 @@ class Nodes:
         """
         async with self._places[parent.started.depth + 1]:
             live = await self._born_of(parent, birth)
-            ended = await self._let_work(live)
+            ended = await self._let_work(live, birth.schema)
         if ended.status == "complete":
             return ended.value
         raise CallFailed(ended.error, ended.error_type, ended.details)
@@ -195,7 +204,7 @@ class Nodes:
             self._emit(refused)
             raise CallFailed(why, "ChildFailed")
 
-    async def _let_work(self, live: Live) -> NodeEnded:
+    async def _let_work(self, live: Live, schema: Schema | None) -> NodeEnded:
         """Its work from beginning to end, and what came of it, told."""
         started = live.started
         conversation = live.tape.conversation
@@ -204,10 +213,12 @@ class Nodes:
         async def introduce(status: TurnStatus) -> Opening:
             estimator, data = self._shared.estimator, live.handing.data.data
             question = started.question
+            if schema is not None:
+                question = f"{question}\n\n{ASKED_FOR.format(schema.text)}"
             opened, _ = await in_thread(opening, self._spec, data, status, estimator, question)
             return opened
 
-        node = self.node(live, conversation, introduce)
+        node = self.node(live, conversation, introduce, schema=schema)
         try:
             async with live.repl:
                 try:
@@ -223,11 +234,18 @@ class Nodes:
         except Exception as error:
             return self._end(live, node, "failed", _reason(started.node, error))
         if outcome.status == "complete":
-            return self._end(live, node, "complete", "", outcome)
+            value = outcome.finish.text if schema is None else _typed(outcome.finish, schema)
+            return self._end(live, node, "complete", "", outcome, value)
         return self._end(live, node, outcome.status, outcome.reason, outcome)
 
     def _end(
-        self, live: Live, node: Node, status: Any, reason: str, outcome: Outcome | None = None
+        self,
+        live: Live,
+        node: Node,
+        status: Any,
+        reason: str,
+        outcome: Outcome | None = None,
+        value: Any = None,
     ) -> NodeEnded:
         """Close its account and tell what it came to."""
         finish = node.draft if outcome is None else outcome.finish
@@ -241,7 +259,7 @@ class Nodes:
             key=live.started.key,
             status=status,
             text=finish.text,
-            value=finish.text if complete else None,
+            value=value,
             error=error,
             error_type="" if complete else "ChildFailed",
             usage=live.account.usage,
@@ -324,6 +342,26 @@ class Nodes:
                 return model
         known = ", ".join(sorted({model.name for model in self._spec.models}))
         raise CallFailed(f"model {cut_end(name, 60)!r} is not offered here; there is {known}")
+
+
+def misfit(schema: Schema, finish: Finish) -> str:
+    """Why an answer is not of the type that was asked for, for the model; "" where it is."""
+    try:
+        _typed(finish, schema)
+    except Misfit as error:
+        return f"it does not fit the schema that was asked for: {error}. Hand over one that fits."
+    return ""
+
+
+def _typed(finish: Finish, schema: Schema) -> Any:
+    """The value of an answer, or what its text says as JSON. Raises :class:`Misfit`."""
+    try:
+        schema.check(finish.value)
+    except Misfit:
+        if not isinstance(finish.value, str):
+            raise
+        return value_of(finish.value, schema)
+    return finish.value
 
 
 def _reason(node: str, error: Exception) -> str:

@@ -24,7 +24,7 @@ from abyme.journal.outcomes import Outcomes
 from abyme.node_worker import GONE, NodeWorker, Place
 from abyme.subcalls.router import Router
 from abyme.threads import in_thread
-from abyme.types import CellResult, Finish, Variable
+from abyme.types import CellResult, Finish, JobStatus, Variable
 
 Made = TypeVar("Made")
 
@@ -144,6 +144,15 @@ class NodeRepl:
         """A question begins that follows ``earlier`` ones."""
         self._conversation = conversation
         self._worker.converse(earlier)
+
+    def jobs(self) -> list[JobStatus]:
+        """What there is to tell of jobs that cells have begun."""
+        return self._router.jobs()
+
+    @property
+    def closed_jobs(self) -> list[JobStatus]:
+        """The jobs that were under way when the last question had been dealt with."""
+        return self._router.closed_jobs
 
     async def rest(self) -> None:
         """The question has been dealt with: give up what may still be under way."""

@@ -11,9 +11,10 @@ import logging
 import secrets
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
+from msgspec.structs import replace
 
 from abyme.beginning import begin, first_events, terms_of
 from abyme.context.documents import Data, Document
@@ -43,9 +44,12 @@ from abyme.repl import NodeRepl
 from abyme.spec import RunSpec
 from abyme.telling import Listener, Teller
 from abyme.threads import in_thread
-from abyme.types import Answer, Finish, Quote, Status
+from abyme.types import Answer, Finish, JobStatus, Quote, Status
 
 _log = logging.getLogger("abyme")
+
+
+_JOBS_TOLD = 3
 
 
 class _Opened(msgspec.Struct):
@@ -303,9 +307,9 @@ class Run:
                 raise
         except Exception as error:
             outcome = self._broken(error)
-        outcome = self._with_former(outcome)
         ready = self._ready
         assert ready is not None
+        outcome = _with_jobs(self._with_former(outcome), ready.repl.closed_jobs)
         quotes = await ready.examination.prove(outcome.finish.quotes, self._out_of_time)
         return self._end(outcome, quotes)
 
@@ -342,7 +346,7 @@ class Run:
             )
 
         on_text = self._on_text if self._listener and spec.stream_text else None
-        return ready.nodes.node(ready.root, conversation, introduce, on_text)
+        return ready.nodes.node(ready.root, conversation, introduce, on_text=on_text)
 
     async def _look_closer(self, node: Node, examination: Examination) -> None:
         """Behind the first request; the node tells its model what came out."""
@@ -432,3 +436,12 @@ class Run:
 
 def _nothing() -> None:
     """What starts a clock that was not stopped."""
+
+
+def _with_jobs(outcome: Outcome, closed: Sequence[JobStatus]) -> Outcome:
+    """What was still under way is part of why there is no whole answer."""
+    if outcome.status == "complete" or not closed:
+        return outcome
+    told = "; ".join(job.told for job in closed[:_JOBS_TOLD])
+    more = f" and {len(closed) - _JOBS_TOLD} more jobs" if len(closed) > _JOBS_TOLD else ""
+    return replace(outcome, reason=f"{outcome.reason}; closed while under way: {told}{more}")

@@ -178,3 +178,26 @@ class Answer(msgspec.Struct, frozen=True):
         from abyme.display import answer_html
 
         return answer_html(self)
+
+
+class JobStatus(msgspec.Struct, frozen=True):
+    """How far a job is: ``done`` of its ``total`` calls are over, ``failed`` of them in vain.
+
+    ``name``: the function that began it, in cell ``cell``. ``ended``: why no more comes of it.
+    """
+
+    number: int
+    name: str
+    cell: int
+    total: int
+    done: int
+    failed: int
+    ended: str = ""
+
+    @property
+    def told(self) -> str:
+        """``job 1 (llm_start, cell 3): 512 of 2,000 done, 3 failed``."""
+        failed = f", {self.failed:,} failed" if self.failed else ""
+        ended = f" ({self.ended})" if self.ended else ""
+        done = f"{self.done:,} of {self.total:,} done"
+        return f"job {self.number} ({self.name}, cell {self.cell}): {done}{failed}{ended}"

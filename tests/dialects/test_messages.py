@@ -100,6 +100,7 @@ def test_recursion_is_said() -> None:
     "name",
     [
         *("llm_query", "llm_query_batched", "allm_query", "rlm_query", "rlm_query_batched"),
+        *("llm_map", "llm_start", "as_completed", "schema=", "{items}"),
         *("budget", "SHOW_VARS", "search", "grep", "documents=", "CallError", "Failed"),
         *("results.failed", "FINAL", "FINAL_VAR", "SUBMIT", 'answer["ready"] = True', "quotes="),
     ],

@@ -40,6 +40,7 @@ from abyme.events import (
 )
 from abyme.journal.reader import read
 from abyme.spec import GoesOn
+from support.forked import in_a_child
 from support.runs import ask, cell, events_of, of_kind, scripted_rlm
 from support.stub import Reply, Status, Stub, StubRequest
 
@@ -81,19 +82,6 @@ def note(x: int) -> int:
 
 def an_rlm(runs: Path, url: str, **options: Any) -> RLM:
     return RLM("m", base_url=url, api_key="k", runs=runs, tools=[note], **options)
-
-
-def in_a_child(work: Callable[[], object]) -> int:
-    """Do ``work`` in a forked process, in which the engine is started anew; how that ended."""
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            work()
-            status = 0
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 THREADED = (

@@ -9,7 +9,7 @@ import msgspec
 from abyme.dialects.prose import ProseFinish
 from abyme.events import DataMeasured, WorkerRestored
 from abyme.sandbox.base import Function
-from abyme.types import CellResult, Message, Variable
+from abyme.types import CellResult, JobStatus, Message, Variable
 
 MOST_REMINDERS = 3
 """Replies in a row without code, of which the last ends the run."""
@@ -78,6 +78,8 @@ class TurnReport(msgspec.Struct, frozen=True, kw_only=True):
     measured: DataMeasured | None = None
     """Exact sizes of the data, where the opening gave estimates."""
     restored: WorkerRestored | None = None
+    jobs: tuple[JobStatus, ...] = ()
+    """Jobs that go on, and those that came to their end in this turn."""
     notes: tuple[str, ...] = ()
     """Anything else that the model must know, a line each."""
 

@@ -8,7 +8,7 @@ it was seen: such an answer is held for one turn.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -54,9 +54,11 @@ class FinishRule:
 
     ``draft`` is the last answer that was handed over, whatever became of it, or the last text put
     into ``answer["content"]``: what a run that cannot go on returns as its partial answer.
+    ``misfit`` says why an answer is not of the type that was asked for; "" where it is.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, misfit: Callable[[Finish], str] | None = None) -> None:
+        self._misfit = misfit
         self.draft: Finish | None = None
         self._held: Finish | None = None
         self._content = ""
@@ -75,6 +77,8 @@ class FinishRule:
         self.draft = finish
         if (reason := _broken(cells, results)) is not None:
             return Rejected(finish, f"{_quoted(finish)} does not count: {reason}.")
+        if self._misfit is not None and (why := self._misfit(finish)):
+            return Rejected(finish, f"{_quoted(finish)} does not count: {why}")
         unseen = any(result.output_chars > 0 or result.calls > 0 for result in results)
         confirmed = self._held is not None and _says_the_same(self._held.text, finish.text)
         if unseen and not confirmed and literal_argument(cells):

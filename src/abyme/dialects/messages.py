@@ -22,10 +22,12 @@ from abyme.dialects.status import failed_calls, one_line, status_line
 from abyme.events import DataMeasured, WorkerRestored
 from abyme.inside.shorten import shorten
 from abyme.sandbox.base import Function
-from abyme.types import CellResult, Ended, Message, Variable
+from abyme.types import CellResult, Ended, JobStatus, Message, Variable
 
 _NAME = 60
 _LINE = 200
+_JOBS = 5
+"""Jobs that a message tells of one by one."""
 _EARLIER = 5
 """Earlier questions that are told of, the last ones."""
 _FEWEST = 200
@@ -92,7 +94,7 @@ class Fenced(msgspec.Struct, frozen=True, kw_only=True):
         calls = sum(result.calls for result in report.results)
         failed = [line for result in report.results for line in result.failed_calls]
         end = (
-            f"Question:\n{self._restated(report.question)}\n\n"
+            f"Question:\n{self._restated(report.question)}\n\n{jobs_line(report.jobs)}"
             f"{status_line(report.status, calls, failed)}"
         )
         return f"{shorten(body, self.message_chars - len(end) - 2)}\n\n{end}"
@@ -200,6 +202,17 @@ def fenced(text: str) -> str:
     longest = max(map(len, re.findall(r"`{3,}", text)), default=2)
     mark = "`" * (longest + 1)
     return f"{mark}\n{text}\n{mark}"
+
+
+def jobs_line(jobs: Sequence[JobStatus]) -> str:
+    """How far each job is, in a line of bounded length with its line break; "" without any."""
+    if not jobs:
+        return ""
+    told = [one_line(job.told, _LINE) for job in jobs[:_JOBS]]
+    if more := jobs[_JOBS:]:
+        done, total = sum(job.done for job in more), sum(job.total for job in more)
+        told.append(f"{len(more):,} more jobs: {done:,} of {total:,} done")
+    return f"{'; '.join(told)}\n"
 
 
 def _earlier(earlier: Sequence[Earlier], cells: int) -> str:

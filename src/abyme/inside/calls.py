@@ -35,7 +35,7 @@ class Calls:
         return _value(self._wait(self._call(name, arguments)))
 
     async def ask_async(self, name: str, arguments: dict[str, Any]) -> Any:
-        """The same for a coroutine of any running loop; cancelling it forgets the reply."""
+        """The same for a coroutine of any running loop; cancelling it gives the call up."""
         import asyncio
 
         loop = asyncio.get_running_loop()
@@ -52,7 +52,7 @@ class Calls:
         try:
             return _value(await future)
         finally:
-            self._pending.pop(number, None)
+            self._give_up(number)
 
     def _call(self, name: str, arguments: dict[str, Any]) -> Frame:
         aside = threading.get_ident() != self._main
@@ -117,8 +117,13 @@ class Calls:
         try:
             answered.acquire()  # in the main thread a signal interrupts this
         finally:
-            self._pending.pop(number, None)
+            self._give_up(number)
         return replies[0]
+
+    def _give_up(self, number: int) -> None:
+        """Nobody waits for this call any more. Where it is not answered yet the host is told."""
+        if self._pending.pop(number, None) is not None:
+            self._channel.send({"t": "cancel", "id": number})
 
 
 def _value(frame: Frame) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from .calls import Calls
+from .jobs import Job
 from .referring import Referring
 from .results import Results
 
@@ -13,38 +14,72 @@ from .results import Results
 def child_calls(calls: Calls, referring: Referring) -> dict[str, Callable[..., Any]]:
     """The functions, asking through ``calls``."""
 
-    def request(question: Any, context: Any, model: str | None, insist: bool) -> dict[str, Any]:
+    def request(
+        question: Any, context: Any, model: str | None, schema: Any, insist: bool
+    ) -> dict[str, Any]:
         if not isinstance(question, str):
             raise TypeError(f"the question must be a str, not {type(question).__name__}")
         asked = {"question": question, "context": referring.asked(context), "model": model}
+        if schema is not None:
+            from .shapes import written
+
+            asked["schema"] = written(schema)
         return asked | {"insist": True} if insist else asked
 
+    def requests(
+        questions: Any, contexts: Any, model: str | None, schema: Any, insist: bool
+    ) -> dict[str, Any]:
+        pairs = _pairs(questions, contexts)
+        wanted = [request(question, given, model, schema, insist) for question, given in pairs]
+        return {"wanted": wanted}
+
     def rlm_query(
-        question: str, context: Any = None, model: str | None = None, insist: bool = False
+        question: str,
+        context: Any = None,
+        model: str | None = None,
+        schema: Any = None,
+        insist: bool = False,
     ) -> Any:
-        """Ask a child about ``context``, given by reference; raises ChildFailed where it fails."""
-        return calls.ask("rlm_query", request(question, context, model, insist))
+        """Ask a child about ``context``, given by reference; raises ChildFailed where it fails.
+
+        Gives its answer as text; with a ``schema`` the value that it hands over, which fits it.
+        """
+        return calls.ask("rlm_query", request(question, context, model, schema, insist))
 
     def rlm_query_batched(
         questions: Iterable[str],
         contexts: Iterable[Any] | None = None,
         model: str | None = None,
+        schema: Any = None,
         insist: bool = False,
     ) -> Results:
         """Ask all questions at once, each about its own context, or one about every context."""
-        wanted = [
-            request(question, context, model, insist)
-            for question, context in _pairs(questions, contexts)
-        ]
-        return Results.from_frames(calls.ask("rlm_query_batched", {"wanted": wanted}))
+        wanted = requests(questions, contexts, model, schema, insist)
+        return Results.from_frames(calls.ask("rlm_query_batched", wanted))
 
     async def arlm_query(
-        question: str, context: Any = None, model: str | None = None, insist: bool = False
+        question: str,
+        context: Any = None,
+        model: str | None = None,
+        schema: Any = None,
+        insist: bool = False,
     ) -> Any:
-        """``rlm_query`` for ``await`` and ``asyncio.gather``."""
-        return await calls.ask_async("rlm_query", request(question, context, model, insist))
+        """``rlm_query`` for ``await`` and ``asyncio.gather``; cancelling it ends the child."""
+        asked = request(question, context, model, schema, insist)
+        return await calls.ask_async("rlm_query", asked)
 
-    functions = (rlm_query, rlm_query_batched, arlm_query)
+    def rlm_start(
+        questions: Iterable[str],
+        contexts: Iterable[Any] | None = None,
+        model: str | None = None,
+        schema: Any = None,
+        insist: bool = False,
+    ) -> Job:
+        """As ``rlm_query_batched``, and go on at once; the answers are fetched from the job."""
+        wanted = requests(questions, contexts, model, schema, insist)
+        return Job(calls.ask, calls.ask("rlm_start", wanted), len(wanted["wanted"]))
+
+    functions = (rlm_query, rlm_query_batched, arlm_query, rlm_start)
     for function in functions:
         function.__qualname__ = function.__name__  # what a TypeError calls it
     return {function.__name__: function for function in functions}

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from .calls import Calls
+from .jobs import Job
 from .results import (
     BudgetExceeded,
     CallError,
@@ -13,12 +14,21 @@ from .results import (
     Failed,
     PromptTooLong,
     Results,
+    SchemaError,
     ToolError,
 )
 
 EXCEPTIONS: dict[str, Any] = {
     kind.__name__: kind
-    for kind in (BudgetExceeded, CallError, ChildFailed, Failed, PromptTooLong, ToolError)
+    for kind in (
+        BudgetExceeded,
+        CallError,
+        ChildFailed,
+        Failed,
+        PromptTooLong,
+        SchemaError,
+        ToolError,
+    )
 }
 """Names for ``except`` clauses and ``isinstance`` in the REPL."""
 
@@ -26,20 +36,58 @@ EXCEPTIONS: dict[str, Any] = {
 def model_calls(calls: Calls) -> dict[str, Callable[..., Any]]:
     """``llm_query`` and its relatives, asking through ``calls``."""
 
-    def llm_query(prompt: str, model: str | None = None) -> str:
-        """Ask the sub-model; raises CallError where it fails."""
-        return str(calls.ask("llm_query", _query(prompt, model)))
+    def llm_query(prompt: str, model: str | None = None, schema: Any = None) -> Any:
+        """Ask the sub-model; raises CallError where it fails.
 
-    def llm_query_batched(prompts: Iterable[str], model: str | None = None) -> Results:
+        Gives its text; with a ``schema`` the value that it answers with, which fits it.
+        """
+        return calls.ask("llm_query", _query(prompt, model, schema))
+
+    def llm_query_batched(
+        prompts: Iterable[str], model: str | None = None, schema: Any = None
+    ) -> Results:
         """Ask all prompts at once; answers in their order, a Failed where there is none."""
+        given = _options(model, schema)
         items: list[Any] = []
         for some in in_pieces(_texts(prompts)):
-            items += calls.ask("llm_query_batched", {"prompts": some, "model": model})
+            items += calls.ask("llm_query_batched", {"prompts": some, **given})
         return Results.from_frames(items)
 
-    async def allm_query(prompt: str, model: str | None = None) -> str:
-        """``llm_query`` for ``await`` and ``asyncio.gather``."""
-        return str(await calls.ask_async("llm_query", _query(prompt, model)))
+    async def allm_query(prompt: str, model: str | None = None, schema: Any = None) -> Any:
+        """``llm_query`` for ``await`` and ``asyncio.gather``; cancelling it ends the call."""
+        return await calls.ask_async("llm_query", _query(prompt, model, schema))
+
+    def llm_map(
+        items: Iterable[Any],
+        template: str,
+        schema: Any = None,
+        batch: int | None = None,
+        model: str | None = None,
+    ) -> Results:
+        """Put the same question about each item, many items in a prompt.
+
+        ``template`` has ``{items}`` where the numbered items go, or ``{item}`` where it speaks of
+        one. Answers in the order of the items, a Failed where none came back that fits the schema.
+        """
+        from .mapping import llm_map
+        from .shapes import schema_of, written
+
+        shape = written(schema)
+        fits = None if shape is None else schema_of(shape)
+        return llm_map(
+            lambda prompts: llm_query_batched(prompts, model), items, template, fits, batch
+        )
+
+    def llm_start(prompts: Iterable[str], model: str | None = None, schema: Any = None) -> Job:
+        """Ask all prompts and go on at once; the answers are fetched from the job."""
+        asked = _texts(prompts)
+        if (size := sum(map(len, asked))) > _PIECE_CHARACTERS:
+            raise ValueError(
+                f"{size:,} characters are too many for one job: start several, of at most "
+                f"{_PIECE_CHARACTERS:,} each"
+            )
+        number = calls.ask("llm_start", {"prompts": asked, **_options(model, schema)})
+        return Job(calls.ask, number, len(asked))
 
     def budget() -> dict[str, Any]:
         """What this run has used, may use and has left."""
@@ -49,6 +97,8 @@ def model_calls(calls: Calls) -> dict[str, Callable[..., Any]]:
         llm_query,
         llm_query_batched,
         allm_query,
+        llm_map,
+        llm_start,
         budget,
     )
     for function in functions:
@@ -91,8 +141,17 @@ def tool(calls: Calls, name: str, parameters: list[str], doc: str) -> Callable[.
     return call
 
 
-def _query(prompt: Any, model: str | None) -> dict[str, Any]:
-    return {"prompt": _text(prompt, "the prompt"), "model": model}
+def _query(prompt: Any, model: str | None, schema: Any) -> dict[str, Any]:
+    return {"prompt": _text(prompt, "the prompt"), **_options(model, schema)}
+
+
+def _options(model: str | None, schema: Any) -> dict[str, Any]:
+    """The model to ask; what the answer is to look like only where that was said."""
+    if schema is None:
+        return {"model": model}
+    from .shapes import written
+
+    return {"model": model, "schema": written(schema)}
 
 
 def _text(value: Any, what: str) -> str:

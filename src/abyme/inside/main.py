@@ -17,6 +17,7 @@ from .codec import Frame, FrameError
 from .documents import Store
 from .functions import EXCEPTIONS, model_calls, tool
 from .interrupts import Interrupts
+from .jobs import as_completed
 from .lockdown.landlock import Ruleset
 from .lockdown.lock import CannotLock, lock_down
 from .lockdown.offer import offer
@@ -153,6 +154,7 @@ class Worker:
         self._namespace.protected = self._functions(hello, calls)
         if self._kind == "documents":
             self._namespace.protected["context"] = self._store.context()
+        self._namespace.names["as_completed"] = as_completed  # code may import others by this name
         self._bound = Bound(self._namespace)
         self._namespace.restore()
         if self._store.may_be_lazy:

@@ -127,7 +127,7 @@ class Namespace:
         return [{"name": n[:100], "type": kind[:60], "size": size} for n, (kind, size) in rows]
 
 
-_NOT_SHOWN = frozenset({"exit", "quit", "answer"})
+_NOT_SHOWN = frozenset({"exit", "quit", "answer", "as_completed"})
 
 
 def _exit(code: object = None) -> None:

@@ -30,11 +30,15 @@ class PromptTooLong(CallError):
     """The prompt does not fit the model's window; nothing was spent on it."""
 
 
+class SchemaError(CallError):
+    """A reply does not fit the schema that was asked for, twice; the message has the reply."""
+
+
 class ToolError(CallError):
     """A tool of the user's raised."""
 
 
-for _kind in (CallError, BudgetExceeded, ChildFailed, PromptTooLong, ToolError):
+for _kind in (CallError, BudgetExceeded, ChildFailed, PromptTooLong, SchemaError, ToolError):
     _kind.__module__ = "__main__"  # where code knows it from, and so how tracebacks name it
 
 NO_DESCRIPTORS = {
@@ -46,8 +50,10 @@ _KINDS: dict[str, type[Exception]] = {
     "BudgetExceeded": BudgetExceeded,
     "ChildFailed": ChildFailed,
     "WindowExceeded": PromptTooLong,
+    "SchemaError": SchemaError,
     "ToolError": ToolError,
     "TypeError": TypeError,
+    "ValueError": ValueError,
 }
 
 
@@ -101,10 +107,11 @@ class Results(list[Any]):
     @classmethod
     def from_frames(cls, items: Iterable[Any]) -> Results:
         """From the host's list of ``{"value": …}`` and ``{"error": …}``."""
-        results = cls()
-        for index, item in enumerate(items):
-            if "error" in item:
-                results.append(Failed(index, error_from(item["error"])))
-            else:
-                results.append(item.get("value"))
-        return results
+        return cls(item_from(index, item) for index, item in enumerate(items))
+
+
+def item_from(index: int, item: dict[str, Any]) -> Any:
+    """An item of a batch as code has it, from the host's ``{"value": …}`` or ``{"error": …}``."""
+    if "error" in item:
+        return Failed(index, error_from(item["error"]))
+    return item.get("value")

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from .jobs import unfetched
 from .namespace import Namespace
 
 _KEPT_SETTERS = frozenset(("setrecursionlimit", "setstate", "set_state", "setdiff1d", "setxor1d"))
@@ -61,6 +62,8 @@ def obstacle(namespace: Namespace, calls_pending: bool) -> str:
     """Why there can be no checkpoint now, whatever the variables are; "" where there can be one."""
     if calls_pending:
         return "a call is still under way"
+    if job := unfetched():
+        return job
     if namespace.loop is not None and (tasks := _pending_tasks(namespace.loop)):
         return f"{tasks} tasks of asyncio are still under way"
     if names := _threads_at_work(namespace.loop):

@@ -131,6 +131,7 @@ FIELDS: Mapping[type[msgspec.Struct], Mapping[str, Rule]] = {
     e.CallEnded: _rules(
         "key usage cost seconds attempts error_type cut charged", text=_text, error=_text
     ),
+    e.CallGivenUp: _rules("key"),
     e.HostCalled: _rules("key node cell name", arguments=_values),
     e.HostAnswered: _rules("key error_type seconds", value=_value, error=_text),
     e.WorkerStarted: _rules("node pid sandbox layers"),

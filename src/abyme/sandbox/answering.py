@@ -11,7 +11,7 @@ import msgspec
 
 from abyme.errors import AbymeError, CallFailed, DataError, JournalError
 from abyme.inside.codec import Frame, FrameError
-from abyme.sandbox.base import Host
+from abyme.sandbox.base import GIVEN_UP, Host
 from abyme.sandbox.channel import Channel
 from abyme.sandbox.clock import CellClock
 from abyme.sandbox.frames import Number, characters, in_parts
@@ -43,6 +43,7 @@ class Answering:
         self._failed = failed
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._numbered: dict[int, asyncio.Task[None]] = {}
         self._characters = 0
         self._cell = 0
         self._clock: CellClock | None = None
@@ -67,7 +68,14 @@ class Answering:
         self._characters += size
         task = self._loop.create_task(self._answer(number, name, arguments, aside))
         self._tasks.add(task)
-        task.add_done_callback(lambda done: self._ended(done, size))
+        self._numbered[number] = task
+        task.add_done_callback(lambda done: self._ended(number, done, size))
+
+    def given_up(self, frame: Frame) -> None:
+        """A ``cancel`` frame: nobody waits for that call. It may have been answered meanwhile."""
+        task = self._numbered.get(msgspec.convert(frame.get("id"), Number))
+        if task is not None:
+            task.cancel(GIVEN_UP)
 
     def cancel(self) -> None:
         """Give up all that are in flight."""
@@ -80,8 +88,10 @@ class Answering:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=_CALLS_SECONDS)
 
-    def _ended(self, task: asyncio.Task[None], size: int) -> None:
+    def _ended(self, number: int, task: asyncio.Task[None], size: int) -> None:
         self._tasks.discard(task)
+        if self._numbered.get(number) is task:
+            del self._numbered[number]
         self._characters -= size
 
     async def _answer(self, number: int, name: str, arguments: dict[str, Any], aside: bool) -> None:

@@ -20,6 +20,10 @@ class Function(msgspec.Struct, frozen=True):
     signature: str = ""
 
 
+GIVEN_UP = "the code gave the call up"
+"""What a host's ``call`` is cancelled with where the code that made it does not wait any more."""
+
+
 class Host(Protocol):
     """What a REPL may ask of the host while a cell runs. Every argument comes from hostile code."""
 
@@ -31,7 +35,9 @@ class Host(Protocol):
         ``aside``: another thread asks than the one that runs cells, perhaps one that an earlier
         cell than ``cell``, the one that runs, left behind.
 
-        Raises :class:`~abyme.errors.AbymeError`, which the code sees as an exception.
+        Cancelled where nobody waits for it any more: with the message :data:`GIVEN_UP` where that
+        was the code's doing. Raises :class:`~abyme.errors.AbymeError`, which the code sees as an
+        exception.
         """
 
     @property

@@ -235,6 +235,8 @@ class Worker:
                     self._on_output(msgspec.convert(frame.get("text"), Piece))
                 case "call":
                     self._answering.asked(frame)
+                case "cancel":
+                    self._answering.given_up(frame)
                 case "documents":
                     self._passing.asked(frame)
                 case "pull":

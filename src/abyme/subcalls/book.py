@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,19 +10,25 @@ import msgspec
 
 from abyme.errors import AbymeError, CallFailed
 from abyme.inside.hits import cut_end
-from abyme.journal.outcomes import Outcome
+from abyme.journal.outcomes import GIVEN_UP, Outcome
 from abyme.subcalls.keys import Keys
 from abyme.subcalls.rerun import NOT_MADE, Rerun
 from abyme.types import FailedCall
 
 _FAILED_KEPT = 1_000
+GIVEN_UP_SECONDS = 600.0
+"""How long code that runs again may wait for what it gave up when it first ran."""
 
 
 class Asker(msgspec.Struct, frozen=True):
-    """Who asks: the cell that runs, and whether it is a thread beside the one that runs it."""
+    """Who asks: the cell that runs, and whether it is a thread beside the one that runs it.
+
+    ``keys``: those that what it asked for was given, in order.
+    """
 
     cell: int
     aside: bool = False
+    keys: list[str] = msgspec.field(default_factory=list)
 
 
 class Identified(msgspec.Struct, frozen=True):
@@ -86,6 +93,7 @@ class CallBook:
         """
         cell = asker.cell
         keys = [self._keys.next(cell, name, arguments) for name, arguments in requests]
+        asker.keys.append(keys[0])
         rerun = self.rerun
         if rerun is None:
             return [Identified(key, cell) for key in keys]
@@ -96,3 +104,18 @@ class CallBook:
             found = [rerun.take(key) if given is NOT_MADE else given for key, given in pairs]
         pairs = zip(keys, found, strict=True)
         return [Identified(key, cell, given) for key, given in pairs]
+
+    async def until_given_up(self, call: Identified) -> None:
+        """Wait where the code gave this call up when it first ran: it will do so again."""
+        if call.recorded is GIVEN_UP:
+            await asyncio.sleep(GIVEN_UP_SECONDS)
+
+    def of_job(
+        self, cell: int, name: str, arguments: dict[str, Any], *, answered: bool = False
+    ) -> Identified:
+        """An item of a job, with what is on record of it; or that alone if it was ``answered``."""
+        key = self._keys.only(cell, name, arguments)
+        found = None if self.rerun is None else self.rerun.recorded(key)
+        if answered and found is not None and not found.answered:
+            found = None
+        return Identified(key, cell, found)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -11,14 +10,16 @@ import msgspec
 
 from abyme.context.handing import Asked as AskedData
 from abyme.context.handing import NodeData
-from abyme.errors import AbymeError, CallFailed, DataError, JournalError
+from abyme.errors import AbymeError, CallFailed
 from abyme.events import CallsAsked, Emit
-from abyme.sandbox.answering import error_frame
+from abyme.inside.schema import Schema
+from abyme.subcalls.batches import MAX_BATCH, Ask, Item, answers
 from abyme.subcalls.book import Asker, CallBook, Identified
-from abyme.subcalls.plain import MAX_BATCH
 from abyme.subcalls.requests import RlmQuery
+from abyme.subcalls.typed import read_schema
 
-_FATAL = (JournalError, DataError)
+WAITING = 256
+"""Children of one call that are begun, or wait for their turn to be."""
 _NEARLY_ALL = 0.9
 _ALIKE = 0.8
 _SMALL = 20_000
@@ -33,6 +34,7 @@ class Birth(msgspec.Struct, frozen=True, kw_only=True):
     question: str
     context: AskedData | None
     model: str | None
+    schema: Schema | None
     insist: bool
 
 
@@ -41,66 +43,71 @@ Spawn = Callable[[Birth], Awaitable[Any]]
 
 
 class Children:
-    """Those of one node; ``at_once`` of them work at the same time, the others wait."""
+    """Those of one node."""
 
-    def __init__(self, book: CallBook, spawn: Spawn, emit: Emit, at_once: int) -> None:
+    def __init__(self, book: CallBook, spawn: Spawn, emit: Emit) -> None:
         self._book = book
         self._spawn = spawn
         self._emit = emit
-        self._at_once = at_once
 
     async def one(self, asker: Asker, asked: RlmQuery) -> Any:
         """The value of one child."""
-        (call,) = await self._book.identify(asker, [("rlm_query", _request(asked))])
+        (call,) = await self._book.identify(asker, [("rlm_query", request_of(asked))])
         self._tell_asked(asker.cell, int(call.is_new))
-        return await self._child(call, asked, None)
+        return await self._answer(call, asked, None)
 
-    async def batch(self, asker: Asker, wanted: Sequence[RlmQuery]) -> list[Any]:
+    async def batch(self, asker: Asker, wanted: Sequence[RlmQuery]) -> list[Item]:
         """Several at once, values in order; what failed is an item, what ends the run is raised."""
         if len(wanted) > MAX_BATCH:
             raise CallFailed(f"a batch has at most {MAX_BATCH:,} children, not {len(wanted):,}")
-        calls = await self._book.identify(asker, [("rlm_query", _request(each)) for each in wanted])
+        if not wanted:
+            return []
+        requests = [("rlm_query", request_of(each)) for each in wanted]
+        calls = await self._book.identify(asker, requests)
         self._tell_asked(asker.cell, sum(call.is_new for call in calls))
-        items: list[Any] = [None] * len(wanted)
-        waiting = iter(enumerate(zip(calls, wanted, strict=True)))
 
-        async def work() -> None:
-            for index, (call, asked) in waiting:
-                try:
-                    items[index] = {"value": await self._child(call, asked, index)}
-                except _FATAL:
-                    raise
-                except AbymeError as error:
-                    items[index] = {"error": error_frame(error)}
+        async def ask(call: Identified, index: int) -> Any:
+            return await self._answer(call, wanted[index], index)
 
-        workers = [asyncio.create_task(work()) for _ in range(min(self._at_once, len(wanted)))]
-        try:
-            await asyncio.gather(*workers)
-        finally:
-            for worker in workers:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
-        return items
+        return await answers(calls, ask, WAITING)
 
-    async def _child(self, call: Identified, asked: RlmQuery, index: int | None) -> Any:
+    def of_job(
+        self, number: int, wanted: Sequence[RlmQuery]
+    ) -> tuple[list[tuple[str, dict[str, Any]]], Ask]:
+        """The calls of job ``number``, and what makes one of them."""
+
+        async def ask(call: Identified, index: int) -> Any:
+            return await self._child(call, wanted[index])
+
+        requests = [
+            ("rlm_query", request_of(each) | {"job": (number, index)})
+            for index, each in enumerate(wanted)
+        ]
+        return requests, ask
+
+    async def _answer(self, call: Identified, asked: RlmQuery, index: int | None) -> Any:
         calls = self._book.of_cell(call.cell)
         calls.made += 1
+        await self._book.until_given_up(call)
         try:
-            if not call.is_new:
-                return call.replayed()
-            return await self._spawn(
-                Birth(
-                    key=call.key,
-                    cell=call.cell,
-                    question=asked.question,
-                    context=asked.context,
-                    model=asked.model,
-                    insist=asked.insist,
-                )
-            )
+            return await self._child(call, asked)
         except AbymeError as error:
             calls.add_failure(error, index)
             raise
+
+    async def _child(self, call: Identified, asked: RlmQuery) -> Any:
+        if not call.is_new:
+            return call.replayed()
+        birth = Birth(
+            key=call.key,
+            cell=call.cell,
+            question=asked.question,
+            context=asked.context,
+            model=asked.model,
+            schema=read_schema(asked.schema),
+            insist=asked.insist,
+        )
+        return await self._spawn(birth)
 
     def _tell_asked(self, cell: int, count: int) -> None:
         if count:
@@ -130,6 +137,7 @@ def _alike(one: str, other: str) -> bool:
     return not union or len(first & second) >= _ALIKE * len(union)
 
 
-def _request(asked: RlmQuery) -> dict[str, Any]:
+def request_of(asked: RlmQuery) -> dict[str, Any]:
+    """What the call of a child is known by."""
     request: dict[str, Any] = msgspec.to_builtins(asked)
     return request

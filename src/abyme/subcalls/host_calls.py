@@ -33,27 +33,44 @@ class HostCalls:
 
     async def tool(self, asker: Asker, name: str, arguments: dict[str, Any]) -> Any:
         """The answer of a user's tool."""
-        return await self.make(asker, name, arguments, lambda: self.tools[name].call(arguments))
+
+        async def run() -> Any:
+            async with self._at_once:
+                return await self.tools[name].call(arguments)
+
+        return await self.make(asker, name, arguments, run)
 
     async def make(
-        self, asker: Asker, name: str, arguments: dict[str, Any], run: Callable[[], Awaitable[Any]]
+        self,
+        asker: Asker,
+        name: str,
+        arguments: dict[str, Any],
+        run: Callable[[], Awaitable[Any]],
+        told: dict[str, Any] | None = None,
     ) -> Any:
-        """What ``run`` gives, journalled around it; or what the journal has of this call."""
+        """What ``run`` gives, journalled around it; or what the journal has of this call.
+
+        ``told``: what is journalled in the place of ``arguments``, where these are long and are
+        told otherwise.
+        """
         (call,) = await self._book.identify(asker, [(name, arguments)])
         calls = self._book.of_cell(asker.cell)
         calls.asked += 1
         if calls.asked > MAX_HOST_CALLS:
-            raise CallFailed(f"more than {MAX_HOST_CALLS:,} calls of tools and budget() in a cell")
+            raise CallFailed(
+                f"more than {MAX_HOST_CALLS:,} calls of tools, jobs, budget() in a cell"
+            )
+        await self._book.until_given_up(call)
         if not call.is_new:
             return call.replayed()
-        self._told += characters(arguments)
+        told = arguments if told is None else told
+        self._told += characters(told)
         if self._told > MAX_TOLD:
             raise CallFailed(f"tools were given over {MAX_TOLD:,} characters, all told")
-        self._emit(HostCalled(call.key, self._book.node, asker.cell, name, arguments))
+        self._emit(HostCalled(call.key, self._book.node, asker.cell, name, told))
         started = time.monotonic()
         try:
-            async with self._at_once:
-                value = await run()
+            value = await run()
         except CallFailed as error:
             self._emit(
                 HostAnswered(

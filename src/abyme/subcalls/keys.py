@@ -32,6 +32,10 @@ class Keys:
         self._seen[cell, digest] += 1
         return f"{self._node}/{cell}/{digest}/{occurrence}"
 
+    def only(self, cell: int, name: str, arguments: dict[str, Any]) -> str:
+        """The key of a call of which ``cell`` makes no second one: an item of a job."""
+        return f"{self._node}/{cell}/{request_hash(name, arguments)}/0"
+
 
 def cell_of(key: str) -> int:
     """The cell that made the call of this key; 0 for a call that no code made."""

@@ -2,23 +2,46 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from abyme.errors import AbymeError, BudgetExceeded, CallFailed, DataError, JournalError
+import msgspec
+
+from abyme.errors import AbymeError, CallFailed
 from abyme.events import CallKind, CallRefused, CallsAsked, Emit
 from abyme.inside.hits import cut_end
+from abyme.inside.schema import Misfit, Schema
 from abyme.ledger import Account
 from abyme.models.base import Model, Request
 from abyme.models.caller import Caller
+from abyme.subcalls.batches import MAX_BATCH, Item, answers
 from abyme.subcalls.book import Asker, CallBook, Identified
 from abyme.subcalls.rerun import NOT_MADE
+from abyme.subcalls.typed import asking_again, asking_for, does_not_fit, value_of
 from abyme.types import Message
 
-MAX_BATCH = 100_000
-_FATAL = (JournalError, DataError)
-"""What ends the run rather than one item of a batch."""
+
+class Question(msgspec.Struct, frozen=True):
+    """One prompt to one model; ``schema``: what the answer must fit.
+
+    ``job``: the number of the job that it belongs to, and its place there.
+    """
+
+    kind: CallKind
+    prompt: str
+    model: str | None = None
+    schema: Schema | None = None
+    job: tuple[int, int] | None = None
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """What its call is known by."""
+        request: dict[str, Any] = {"prompt": self.prompt, "model": self.model}
+        if self.schema is not None:
+            request["schema"] = self.schema.text
+        if self.job is not None:
+            request["job"] = self.job
+        return request
 
 
 class PlainCalls:
@@ -39,102 +62,117 @@ class PlainCalls:
         self._emit = emit
         self._width = account.limits.most_at_once
 
-    async def one(self, asker: Asker, kind: CallKind, prompt: str, model: str | None) -> str:
+    async def one(self, asker: Asker, question: Question) -> Any:
         """A call by itself."""
-        (call,) = await self._book.identify(asker, [(kind, _request(prompt, model))])
-        self._tell_asked(asker.cell, int(call.is_new))
-        return await self._leaf(call, kind, prompt, model)
+        (call,) = await self._book.identify(asker, [(question.kind, question.request)])
+        self.tell_asked(asker.cell, int(call.is_new))
+        return await self.answer(asker, call, question)
 
-    async def batch(
-        self, asker: Asker, kind: CallKind, prompts: list[str], model: str | None
-    ) -> list[Any]:
+    async def batch(self, asker: Asker, questions: Sequence[Question]) -> list[Item]:
         """All at once, answers in order; what failed is an item, what ends the run is raised."""
-        if len(prompts) > MAX_BATCH:
-            raise CallFailed(f"a batch has at most {MAX_BATCH:,} prompts, not {len(prompts):,}")
-        requests = [
-            (f"{kind}_batched", {"prompts": prompts, "model": model}),
-            *((kind, _request(prompt, model)) for prompt in prompts),
-        ]
-        whole, *calls = await self._book.identify(asker, requests)
+        check_size(len(questions))
+        if not questions:
+            return []
+        kind = questions[0].kind
+        requests = [(question.kind, question.request) for question in questions]
+        whole, *calls = await self._book.identify(asker, [_whole(questions), *requests])
+        await self._book.until_given_up(whole)
         missing = sum(call.is_new for call in calls)
         self._refuse_too_many(whole, kind, missing)
-        self._tell_asked(asker.cell, missing)
-        items: list[Any] = [None] * len(prompts)
-        waiting = iter(enumerate(zip(calls, prompts, strict=True)))
-        refused: list[AbymeError] = []
+        self.tell_asked(asker.cell, missing)
 
-        async def work() -> None:
-            for index, (call, prompt) in waiting:
-                try:
-                    if refused and call.recorded in (None, NOT_MADE):
-                        raise refused[0]  # the money is gone: the rest need not ask one by one
-                    items[index] = {"value": await self._leaf(call, kind, prompt, model, index)}
-                except _FATAL:
-                    raise
-                except AbymeError as error:
-                    if error.kind == BudgetExceeded.__name__:
-                        refused.append(error)
-                    items[index] = {"error": {"type": error.kind, "message": error.for_code}}
+        async def ask(call: Identified, index: int) -> Any:
+            return await self.answer(asker, call, questions[index], index)
 
-        # As many at once as may be in flight: a task for each of 100,000 would stall the engine.
-        workers = [asyncio.create_task(work()) for _ in range(min(self._width, len(prompts)))]
-        try:
-            await asyncio.gather(*workers)
-        finally:
-            for worker in workers:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
-        return items
+        return await answers(calls, ask, self._width)
 
-    def _refuse_too_many(self, whole: Identified, kind: CallKind, prompts: int) -> None:
-        """Raise where the batch has more ``prompts`` to be sent than calls are left, or had once.
+    async def answer(
+        self, asker: Asker, call: Identified, question: Question, index: int | None = None
+    ) -> Any:
+        """The answer to ``question``, whose call this is; ``index`` is its place in a batch.
 
-        The calls that are left are worth more than the first few answers of such a batch.
+        One that does not fit the schema is asked for once more, which is a call of its own.
         """
-        if whole.recorded is not None:
-            if whole.recorded is not NOT_MADE:
-                whole.replayed()
-            return
-        left = self._account.snapshot()["calls"]["left"]
-        if left is None or prompts <= left:
-            return
-        why = (
-            f"{prompts:,} prompts, but only {left:,} calls are left: none was sent; put more "
-            "items into a prompt"
-        )
-        self._emit(CallRefused(whole.key, self._book.node, whole.cell, kind, why, "BudgetExceeded"))
-        raise CallFailed(why, "BudgetExceeded")
-
-    async def _leaf(
-        self,
-        call: Identified,
-        kind: CallKind,
-        prompt: str,
-        model: str | None,
-        index: int | None = None,
-    ) -> str:
-        """One plain model call; ``index`` is its place in a batch."""
+        if question.job is not None:
+            return await self._answer(asker, call, question)
         calls = self._book.of_cell(call.cell)
         calls.made += 1
+        await self._book.until_given_up(call)
         try:
-            asked = self._model(model)
-            if not call.is_new:
-                return str(call.replayed()).strip()
-            reply = await self._caller.call(
-                asked,
-                Request((Message("user", prompt),), purpose="sub"),
-                key=call.key,
-                node=self._book.node,
-                cell=call.cell,
-                kind=kind,
-                prompt=prompt,
-            )
-            return reply.text.strip()  # code compares replies; models end them with newlines
+            return await self._answer(asker, call, question)
         except AbymeError as error:
             calls.add_failure(error, index)
             raise
 
-    def _tell_asked(self, cell: int, count: int) -> None:
+    async def _answer(self, asker: Asker, call: Identified, question: Question) -> Any:
+        prompt, schema = question.prompt, question.schema
+        if schema is None:
+            return await self._reply(call, question, prompt)
+        prompt = asking_for(prompt, schema)
+        reply = await self._reply(call, question, prompt)
+        try:
+            return value_of(reply, schema)
+        except Misfit as error:
+            again = asking_again(prompt, reply, error)
+        reply = await self._reply(await self._again(asker, call, question, again), question, again)
+        try:
+            return value_of(reply, schema)
+        except Misfit as error:
+            raise does_not_fit(reply, error) from None
+
+    async def _again(
+        self, asker: Asker, call: Identified, question: Question, prompt: str
+    ) -> Identified:
+        request = question.request | {"prompt": prompt}
+        if question.job is not None:
+            return self._book.of_job(call.cell, question.kind, request, answered=call.is_new)
+        (again,) = await self._book.identify(asker, [(question.kind, request)])
+        return again
+
+    async def _reply(self, call: Identified, question: Question, prompt: str) -> str:
+        """The text of one plain model call."""
+        asked = self._model(question.model)
+        if not call.is_new:
+            return str(call.replayed()).strip()
+        reply = await self._caller.call(
+            asked,
+            Request((Message("user", prompt),), purpose="sub"),
+            key=call.key,
+            node=self._book.node,
+            cell=call.cell,
+            kind=question.kind,
+            prompt=prompt,
+        )
+        return reply.text.strip()  # code compares replies; models end them with newlines
+
+    def check_room(self, prompts: int) -> None:
+        """Raise :class:`CallFailed` where fewer calls are left than ``prompts`` to be sent.
+
+        The calls that are left are worth more than the first few answers of such a batch.
+        """
+        left = self._account.snapshot()["calls"]["left"]
+        if left is not None and prompts > left:
+            raise CallFailed(
+                f"{prompts:,} prompts, but only {left:,} calls are left: none was sent; put more "
+                "items into a prompt",
+                "BudgetExceeded",
+            )
+
+    def _refuse_too_many(self, whole: Identified, kind: CallKind, prompts: int) -> None:
+        """:meth:`check_room`, or what it came to when the cell first ran."""
+        if whole.recorded is not None:
+            if whole.recorded is not NOT_MADE:
+                whole.replayed()
+            return
+        try:
+            self.check_room(prompts)
+        except CallFailed as error:
+            refused = (whole.key, self._book.node, whole.cell, kind, str(error), error.kind)
+            self._emit(CallRefused(*refused))
+            raise
+
+    def tell_asked(self, cell: int, count: int) -> None:
+        """Tell whoever shows progress that so many calls are to be made."""
         if count:
             self._emit(CallsAsked(self._book.node, cell, count))
 
@@ -147,5 +185,15 @@ class PlainCalls:
             raise CallFailed(f"model {asked!r} is not offered here; there is {known}") from None
 
 
-def _request(prompt: str, model: str | None) -> dict[str, Any]:
-    return {"prompt": prompt, "model": model}
+def check_size(prompts: int) -> None:
+    """Raise :class:`CallFailed` where that is more than one batch or one job may hold."""
+    if prompts > MAX_BATCH:
+        raise CallFailed(f"a batch has at most {MAX_BATCH:,} prompts, not {prompts:,}")
+
+
+def _whole(questions: Sequence[Question]) -> tuple[str, dict[str, Any]]:
+    """What a batch as a whole is known by."""
+    first = questions[0]
+    request = first.request | {"prompts": [question.prompt for question in questions]}
+    del request["prompt"]
+    return f"{first.kind}_batched", request

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Any, Literal
+
 import msgspec
 
 from abyme.context.handing import Asked as Context
 from abyme.errors import CallFailed
 from abyme.inside.hits import cut_end
+
+Shape = str | dict[str, Any] | None
+"""What an answer must fit: an expression, a JSON schema, or nothing."""
+Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 
 
 class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -16,11 +23,36 @@ class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class LlmQuery(Asked, frozen=True):
     prompt: str
     model: str | None = None
+    schema: Shape = None
 
 
 class LlmQueryBatched(Asked, frozen=True):
     prompts: list[str]
     model: str | None = None
+    schema: Shape = None
+
+
+class LlmStart(Asked, frozen=True):
+    prompts: list[str]
+    model: str | None = None
+    schema: Shape = None
+
+
+class JobWait(Asked, frozen=True):
+    """What is over of a job, but for the first ``after`` items that were.
+
+    ``wait``: not at all, until ``any`` item more is over, until ``all`` are; at most ``seconds``.
+    """
+
+    job: Count
+    after: Count
+    wait: Literal["no", "any", "all"] = "no"
+    seconds: Seconds | None = None
+
+
+class JobCancel(Asked, frozen=True):
+    job: Count
+    after: Count
 
 
 class RlmQuery(Asked, frozen=True, omit_defaults=True):
@@ -29,10 +61,15 @@ class RlmQuery(Asked, frozen=True, omit_defaults=True):
     question: str
     context: Context | None = None
     model: str | None = None
+    schema: Shape = None
     insist: bool = False
 
 
 class RlmQueryBatched(Asked, frozen=True):
+    wanted: list[RlmQuery]
+
+
+class RlmStart(Asked, frozen=True):
     wanted: list[RlmQuery]
 
 
@@ -43,8 +80,12 @@ class Budget(Asked, frozen=True):
 REQUESTS: dict[str, type[Asked]] = {
     "llm_query": LlmQuery,
     "llm_query_batched": LlmQueryBatched,
+    "llm_start": LlmStart,
+    "job_wait": JobWait,
+    "job_cancel": JobCancel,
     "rlm_query": RlmQuery,
     "rlm_query_batched": RlmQueryBatched,
+    "rlm_start": RlmStart,
     "budget": Budget,
 }
 """By the name of the call."""

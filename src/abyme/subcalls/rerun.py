@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from abyme.journal.outcomes import Outcome, Outcomes
 from abyme.subcalls.keys import cell_of, request_of
@@ -32,8 +32,13 @@ class Rerun:
         self._equal: dict[str, list[str]] | None = None
         self._caught_up = asyncio.Event()
         self._patient = True
+        self._then: list[Callable[[], None]] = []
         self.whole = False
         """The cell that runs had run to its end: it is given no call that is not on record."""
+
+    def cells_before(self, node: str) -> int:
+        """The number of the last cell of questions that have been dealt with."""
+        return self._outcomes.cells_before(node)
 
     def leave_out(self, cells: Iterable[int]) -> None:
         """These do not run again: nobody is given what they were."""
@@ -42,11 +47,30 @@ class Rerun:
     def cell_begins(self, *, whole: bool) -> None:
         """A cell runs again; if it is not ``whole``, it was cut off and may ask for more."""
         self.whole = whole
+        if not whole:
+            self.caught_up()  # it is the last of them
 
     def caught_up(self) -> None:
         """All cells have been run again: from now on calls that are not on record are made."""
         self.whole = False
         self._caught_up.set()
+        then, self._then = self._then, []
+        for do in then:
+            do()
+
+    def when_caught_up(self, do: Callable[[], None]) -> None:
+        """Do it once all cells have been run again, or now if they have; never in a replay."""
+        if self._caught_up.is_set():
+            do()
+        else:
+            self._then.append(do)
+
+    def recorded(self, key: str) -> Outcome | None:
+        """What is on record of an item of a job, whose request no other call can equal."""
+        outcome = self._outcomes.of(key)
+        if outcome is None and (equal := self._equal_to(key)):
+            outcome = self._outcomes.of(equal[0])  # a thread began the job, in another cell then
+        return outcome
 
     def take(self, key: str) -> Outcome | None:
         """What a call is given; ``NOT_MADE`` where it is to be given nothing; None: it is made."""

@@ -1,0 +1,74 @@
+"""Many calls at once, of whatever kind: each has an outcome of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any
+
+from abyme.errors import AbymeError, BudgetExceeded, DataError, JournalError
+from abyme.sandbox.answering import error_frame
+from abyme.subcalls.book import Identified
+from abyme.subcalls.rerun import NOT_MADE
+
+MAX_BATCH = 100_000
+FATAL = (JournalError, DataError)
+"""What ends the run rather than one item of a batch."""
+
+Item = dict[str, Any]
+"""``{"value": …}``, or ``{"error": {"type": …, "message": …}}``: as the REPL is told of it."""
+Ask = Callable[[Identified, int], Awaitable[Any]]
+"""Makes the call that has this place among the others, and gives its value.
+
+Where the call is not new, from the record. Raises an :class:`AbymeError` where it failed.
+"""
+
+
+async def answer_all(
+    calls: Iterable[tuple[int, Identified]],
+    ask: Ask,
+    settle: Callable[[int, Item], None],
+    width: int,
+) -> None:
+    """Make all ``calls``, ``width`` of them at once; ``settle`` is told of each as it is over.
+
+    Once one was refused for want of money the rest need not ask one by one. Raises what is
+    :data:`FATAL`; cancelling it cancels what is in flight.
+    """
+    waiting = iter(calls)
+    refused: list[AbymeError] = []
+
+    async def work() -> None:
+        for index, call in waiting:
+            try:
+                if refused and call.recorded in (None, NOT_MADE):
+                    raise refused[0]
+                item = {"value": await ask(call, index)}
+            except FATAL:
+                raise
+            except AbymeError as error:
+                if error.kind == BudgetExceeded.__name__:
+                    refused.append(error)
+                item = failed(error)
+            settle(index, item)
+
+    # As many at once as may be in flight: a task for each of 100,000 would stall the engine.
+    workers = [asyncio.create_task(work()) for _ in range(width)]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+
+
+async def answers(calls: Sequence[Identified], ask: Ask, width: int) -> list[Item]:
+    """The outcomes of all ``calls``, in order."""
+    items: list[Item] = [{}] * len(calls)
+    await answer_all(enumerate(calls), ask, items.__setitem__, min(width, len(calls)))
+    return items
+
+
+def failed(error: AbymeError) -> Item:
+    """The item of a call that came to ``error``."""
+    return {"error": error_frame(error)}
