@@ -117,7 +117,7 @@ def test_leaving_a_stream_early_ends_its_run(runs: Path) -> None:
 
 
 def test_cancelling_leaves_no_task_no_socket_and_no_process(runs: Path) -> None:
-    replies = iter([cell("r = llm_query_batched([str(i) for i in range(20)])")])
+    replies = iter([cell("r = llm_query_batched([str(i) for i in range(16)])")])
 
     def script(request: Any) -> Any:
         return next(replies) if len(request.messages) == 2 else Hang()
@@ -128,7 +128,7 @@ def test_cancelling_leaves_no_task_no_socket_and_no_process(runs: Path) -> None:
         async def main() -> None:
             running = asyncio.create_task(rlm.acompletion("q", "text"))
             async with asyncio.timeout(60):
-                while len(stub.requests) < 21:
+                while len(stub.requests) < 17:
                     await asyncio.sleep(0.01)
             running.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -138,13 +138,13 @@ def test_cancelling_leaves_no_task_no_socket_and_no_process(runs: Path) -> None:
         settled()
         assert not workers()
         assert not tasks()
-        # The root's own connection is idle in the pool; the 20 in flight are closed.
+        # The root's own connection is idle in the pool; the 16 in flight are closed.
         assert eventually(lambda: stub.open_connections <= 1)
     folder = next(runs.iterdir())
     events = events_of(runs, Answer("", "", "failed", run=folder.name))
     assert isinstance(events[-1], RunEnded) and events[-1].answer.reason == "interrupted"
     cancelled = [event for event in of_kind(events, CallEnded) if event.error == "cancelled"]
-    assert len(cancelled) == 20 and all(event.charged for event in cancelled)
+    assert len(cancelled) == 16 and all(event.charged for event in cancelled)
 
 
 def test_interrupting_returns_the_draft_quickly(runs: Path) -> None:
