@@ -15,46 +15,13 @@ from typing import Any
 import pytest
 
 from abyme import RLM, Answer, Limits
-from abyme.engine import engine
 from abyme.events import CallEnded, OutputAdded, RunEnded, TextAdded, WorkerStarted
+from support.left import eventually, tasks, workers
 from support.runs import cell, events_of, of_kind, scripted_rlm, settled
 from support.stub import Stub
 from support.stub_actions import Hang
 
 SPIN = cell("best = 'so far'\nwhile True: pass")
-
-
-def workers() -> set[int]:
-    """Processes that a zygote of ours forked and that are alive; the zygote itself is kept warm."""
-    parents = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            if fields[0] != "Z":
-                parents[int(entry.name)] = int(fields[1])
-    return {pid for pid, parent in parents.items() if parents.get(parent) == os.getpid()}
-
-
-def tasks() -> set[str]:
-    """Names of the tasks in the engine's loop."""
-
-    async def names() -> set[str]:
-        return {t.get_name() for t in asyncio.all_tasks() - {asyncio.current_task()}}
-
-    return engine().submit(names()).result()
-
-
-def eventually(check: Any, seconds: float = 10.0) -> bool:
-    """Whether ``check`` becomes true in time."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if check():
-            return True
-        time.sleep(0.01)
-    return bool(check())
 
 
 def test_completion_works_inside_a_running_loop(runs: Path) -> None:

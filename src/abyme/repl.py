@@ -25,6 +25,7 @@ from abyme.node_worker import GONE, NodeWorker, Place
 from abyme.subcalls.router import Router
 from abyme.threads import in_thread
 from abyme.types import CellResult, Finish, JobStatus, Variable
+from abyme.unbroken import to_the_end
 
 Made = TypeVar("Made")
 
@@ -85,11 +86,7 @@ class NodeRepl:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._opening is not None:
-            self._opening.cancel()
-            await asyncio.gather(self._opening, return_exceptions=True)
-        await self._worker.close()
-        await self._checkpoints.close()
+        await to_the_end(self._close())
 
     async def run_cells(self, turn: int, codes: Sequence[str]) -> CellsRun:
         """Run the cells of one reply in order and stop at the first that does not end well.
@@ -156,6 +153,16 @@ class NodeRepl:
 
     async def rest(self) -> None:
         """The question has been dealt with: give up what may still be under way."""
+        await to_the_end(self._rest())
+
+    async def _close(self) -> None:
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.gather(self._opening, return_exceptions=True)
+        await self._worker.close()
+        await self._checkpoints.close()
+
+    async def _rest(self) -> None:
         await self._router.end_calls()
         await self._checkpoints.settle()
 

@@ -6,6 +6,7 @@ child becomes a document of the run too: kept in its folder under its hash, once
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -117,6 +118,7 @@ class Documents:
         self._documents = dict(enumerate(root.documents)) | dict(added)
         self._made = {Path(document.path).stem: index for index, document in added.items()}
         self._unnamed = unnamed
+        self._keeping = asyncio.Lock()
         self._folder = folder
         self._keep = keep
         count = len(root.documents)
@@ -187,9 +189,9 @@ class Documents:
         """The index of a text that code made; it is kept where it was not before."""
         digest = await in_thread(_digest, text)
         known = f"made-{digest[:32]}"
-        if known not in self._made:
-            document = await in_thread(self._kept, text, known)
-            if known not in self._made:  # nobody else has kept it meanwhile
+        async with self._keeping:
+            if known not in self._made:
+                document = await in_thread(self._kept, text, known)
                 index = self._made[known] = len(self._documents)
                 self._documents[index] = document
                 self._keep(index, document, digest)

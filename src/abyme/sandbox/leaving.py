@@ -24,16 +24,24 @@ class Leaving:
     """
 
     def __init__(self) -> None:
+        self._here: set[Leaver] = set()
         self._closing: set[asyncio.Task[None]] = set()
+
+    def entered(self, worker: Leaver) -> None:
+        """There is one, which will be let go of at the latest with the run."""
+        self._here.add(worker)
 
     async def dismiss(self, worker: Leaver) -> None:
         """Let go of one. Whatever becomes of this call, it is closed."""
+        self._here.discard(worker)
         closing = asyncio.create_task(worker.close())
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
         await worker.dismiss()
 
     async def all_gone(self) -> None:
-        """Wait for them."""
+        """Let go of those that are left, and wait for all."""
+        for worker in list(self._here):
+            await self.dismiss(worker)
         if self._closing:
             await asyncio.gather(*self._closing)

@@ -92,6 +92,7 @@ class ProcessWorkers:
         repl: Worker | SharingRepl = worker
         if worth_sharing(data):
             repl = SharingRepl(worker, start, lambda: self._texts.zygote(data.documents[0]))
+        self._leaving.entered(repl)
         try:
             yield repl
         finally:

@@ -106,6 +106,7 @@ class StreamWorkers:
     ) -> AsyncIterator[Repl]:
         """See :class:`abyme.sandbox.base.Workers`."""
         worker = await self._start(data, host, functions, seed)
+        self._leaving.entered(worker)
         try:
             yield worker
         finally:

@@ -10,6 +10,7 @@ from abyme.errors import AbymeError, BudgetExceeded, DataError, JournalError
 from abyme.sandbox.answering import error_frame
 from abyme.subcalls.book import Identified
 from abyme.subcalls.rerun import NOT_MADE
+from abyme.unbroken import to_the_end
 
 MAX_BATCH = 100_000
 FATAL = (JournalError, DataError)
@@ -59,7 +60,11 @@ async def answer_all(
     finally:
         for worker in workers:
             worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
+        await to_the_end(_all_over(workers))
+
+
+async def _all_over(workers: Sequence[asyncio.Task[None]]) -> None:
+    await asyncio.gather(*workers, return_exceptions=True)
 
 
 async def answers(calls: Sequence[Identified], ask: Ask, width: int) -> list[Item]:
