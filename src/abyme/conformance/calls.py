@@ -68,10 +68,11 @@ class CallChecks(Trial):
         cells = ("llm_query('hi')", "llm_query('ho', model='m')", "rlm_query('q', ['a', 'b'])")
         results = await self.cells(*cells, host=host)
         same("the values", [output_of(r) for r in results], ["'hi'\n", "'ho'\n", "'q'\n"])
+        pieces = [{"text": "a", "name": "1"}, {"text": "b", "name": "2"}]
         expected = [
             (1, "llm_query", {"prompt": "hi", "model": None}),
             (2, "llm_query", {"prompt": "ho", "model": "m"}),
-            (3, "rlm_query", {"question": "q", "context": "a\n\nb", "model": None}),
+            (3, "rlm_query", {"question": "q", "context": {"pieces": pieces}, "model": None}),
         ]
         same("what the host was asked", host.calls, expected)
 
