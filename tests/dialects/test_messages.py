@@ -57,15 +57,15 @@ def test_the_prompt_is_short() -> None:
     system = DIALECT.opening(
         Opening(question="?", description="", status=STATUS, sub_window_chars=300_000)
     )[0]
-    assert len(system.text.split()) < 900
+    assert len(system.text.split()) < 950
 
 
 def test_the_cells_in_the_prompt_are_cells_that_parse() -> None:
     with quietly():
         shown = cells(prompt("root").template)
-        assert len(shown) == 3
+        assert len(shown) == 5
         assert all(parse(code) is not None for code in shown)
-    assert "hint" in shown[1]
+    assert "llm_map" in shown[0] and "hint" in shown[3]
     assert cells(prompt("reminder").template)
 
 

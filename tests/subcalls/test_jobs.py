@@ -343,3 +343,35 @@ def test_no_checkpoint_has_a_job_that_is_not_fetched(
     taken, *_ = of_kind(events, Checkpointed)
     (restored,) = of_kind(events, WorkerRestored)
     assert taken.cell == 2 and restored.cells == ()
+
+
+def test_a_job_of_children(runs: Path) -> None:
+    """Each works in a REPL of its own, while the root goes on."""
+
+    def root(request: Any) -> str:
+        if "How long" in request.messages[1].text:
+            return cell("FINAL(len(context))")
+        turn = sum(message.role == "assistant" for message in request.messages)
+        begin = "job = rlm_start('How long is it?', [context[:4], context[:6]], schema=int)"
+        return cell(begin) if turn == 0 else cell("r = job.results()\nFINAL(list(r))")
+
+    model = Scripted(root, to)
+    limits = Limits(max_seconds=60, max_depth=2)
+    answer = RLM(model, runs=runs, limits=limits).completion("q", "some text of a kind")
+    assert answer.value == [4, 6]
+    lines = told(events_of(runs, answer))
+    assert any("job 1 (rlm_start, cell 1):" in line for line in lines)
+    assert replay(answer.run, runs=runs).identical
+
+
+def test_a_job_that_runs_out_of_money_says_so_at_each_item(runs: Path) -> None:
+    """Also where it is told again: most of the items were never asked for."""
+    code = cell("job = llm_start([f'{i:060000}' for i in range(30)])\nr = job.results()")
+    died = cell("import os\nos._exit(3)")
+    end = cell("FINAL([len(r), len(r.failed), type(r[29].error).__name__])")
+    model = Scripted([code, died, end], lambda request: "x")
+    limits = Limits(max_seconds=60, max_tokens=250_000)
+    answer = RLM(model, runs=runs, limits=limits).completion("q", "some text")
+    count, failed, kind = answer.value
+    assert (count, kind) == (30, "BudgetExceeded") and 0 < failed < 30
+    assert replay(answer.run, runs=runs).identical

@@ -18,7 +18,7 @@ from abyme.conformance.trial import (
     within,
 )
 from abyme.errors import BudgetExceeded, CallFailed, WindowExceeded
-from abyme.sandbox.base import Function
+from abyme.sandbox.base import GIVEN_UP, Function
 
 TAKE = Function("take", ("value",), "Take a value.", "(value)")
 _MANY = 1_000
@@ -68,10 +68,11 @@ class CallChecks(Trial):
         cells = ("llm_query('hi')", "llm_query('ho', model='m')", "rlm_query('q', ['a', 'b'])")
         results = await self.cells(*cells, host=host)
         same("the values", [output_of(r) for r in results], ["'hi'\n", "'ho'\n", "'q'\n"])
+        pieces = [{"text": "a", "name": "1"}, {"text": "b", "name": "2"}]
         expected = [
             (1, "llm_query", {"prompt": "hi", "model": None}),
             (2, "llm_query", {"prompt": "ho", "model": "m"}),
-            (3, "rlm_query", {"question": "q", "context": "a\n\nb", "model": None}),
+            (3, "rlm_query", {"question": "q", "context": {"pieces": pieces}, "model": None}),
         ]
         same("what the host was asked", host.calls, expected)
 
@@ -211,6 +212,34 @@ class CallChecks(Trial):
             "got = await asyncio.gather("
             f"*[asyncio.to_thread(llm_query, str(i)) for i in range({_MANY})])"
         )
+
+    @within(SECONDS)
+    async def test_a_coroutine_that_is_cancelled_gives_its_call_up(self) -> None:
+        """The host's ``call`` is cancelled, with :data:`~abyme.sandbox.base.GIVEN_UP`; no other."""
+        begun, ended = asyncio.Event(), asyncio.Event()
+        given_up: list[tuple[str, ...]] = []
+
+        async def answer(arguments: dict[str, Any]) -> str:
+            prompt = str(arguments["prompt"])
+            if prompt == "never":
+                begun.set()
+                try:
+                    await asyncio.Event().wait()
+                except asyncio.CancelledError as error:
+                    given_up.append(error.args)
+                    ended.set()
+                    raise
+            await (begun if prompt == "first" else ended).wait()
+            return prompt
+
+        code = (
+            "import asyncio\ntask = asyncio.ensure_future(allm_query('never'))\n"
+            "print(await allm_query('first'))\ntask.cancel()\n"
+            "print(await allm_query('then'), task.cancelled())"
+        )
+        (result,) = await self.cells(code, host=AnsweringHost({"llm_query": answer}))
+        prints(result, "first\nthen True\n")
+        same("what the call was cancelled with", given_up, [(GIVEN_UP,)])
 
     @within(SECONDS)
     async def test_coroutines_of_a_loop_of_the_cells_own_may_ask(self) -> None:

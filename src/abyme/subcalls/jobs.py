@@ -74,6 +74,7 @@ class Job:
         self._requests = requests
         self._ask = ask
         self._failed = 0
+        self._refused: Identified | None = None
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -193,16 +194,16 @@ class Job:
     async def _recalled(self, book: CallBook, index: int) -> Item:
         call = self._call(book, index)
         if call.is_new:  # after one was refused for want of money the rest was not asked
-            call = next(filter(_was_refused, self._calls(book)), NEVER)
+            if self._refused is None:
+                calls = (self._call(book, index) for index in range(self.total))
+                self._refused = next(filter(_was_refused, calls), NEVER)
+            call = self._refused
         try:
             return {"value": await self._ask(call, index)}
         except FATAL:
             raise
         except AbymeError as error:
             return failed(error)
-
-    def _calls(self, book: CallBook) -> Sequence[Identified]:
-        return [self._call(book, index) for index in range(self.total)]
 
 
 NEVER = Identified("", 0, NOT_MADE)
@@ -319,7 +320,8 @@ class Jobs:
 
     def _fetched(self, job: Job) -> None:
         """The code has all of it, and will not ask for it again."""
-        if self._jobs.pop(job.number, None) is not None:
+        gone, rerun = self._jobs.pop(job.number, None), self._book.rerun
+        if gone is not None and (rerun is None or not rerun.whole):  # else it was told before
             self._news[job.number] = job.status
 
     # -- the node's turns ------------------------------------------------------------------------

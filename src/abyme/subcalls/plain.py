@@ -69,7 +69,12 @@ class PlainCalls:
         return await self.answer(asker, call, question)
 
     async def batch(self, asker: Asker, questions: Sequence[Question]) -> list[Item]:
-        """All at once, answers in order; what failed is an item, what ends the run is raised."""
+        """All at once, answers in order; what failed is an item, what ends the run is raised.
+
+        Each reply is journalled as it comes. Where the cell is cut off in the midst of it, a run
+        that is resumed takes them from there for this cell. Code of a later cell that asks for the
+        same makes calls of its own: the same prompt asked twice is two samples.
+        """
         check_size(len(questions))
         if not questions:
             return []

@@ -20,7 +20,7 @@ RESERVED = frozenset(
     {
         *("context", "answer", "search", "grep", "exit", "quit"),
         *("llm_query", "llm_query_batched", "allm_query", "budget", "SHOW_VARS"),
-        *("llm_map", "llm_start", "as_completed", "job_wait", "job_cancel"),
+        *("llm_map", "llm_start", "rlm_start", "as_completed", "job_wait", "job_cancel"),
         *("rlm_query", "rlm_query_batched", "arlm_query", "FINAL", "FINAL_VAR", "SUBMIT"),
     }
 )
