@@ -6,6 +6,7 @@ child becomes a document of the run too: kept in its folder under its hash, once
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -116,6 +117,7 @@ class Documents:
     ) -> None:
         self._documents = dict(enumerate(root.documents)) | dict(added)
         self._made = {Path(document.path).stem: index for index, document in added.items()}
+        self._making = asyncio.Lock()
         self._unnamed = unnamed
         self._folder = folder
         self._keep = keep
@@ -187,13 +189,13 @@ class Documents:
         """The index of a text that code made; it is kept where it was not before."""
         digest = await in_thread(_digest, text)
         known = f"made-{digest[:32]}"
-        if known not in self._made:
-            document = await in_thread(self._kept, text, known)
-            if known not in self._made:  # nobody else has kept it meanwhile
+        async with self._making:  # a second file would take the place of one that is in use
+            if (index := self._made.get(known)) is None:
+                document = await in_thread(self._kept, text, known)
                 index = self._made[known] = len(self._documents)
                 self._documents[index] = document
                 self._keep(index, document, digest)
-        return self._made[known]
+        return index
 
     def _kept(self, text: str, name: str) -> Document:
         """A document of its own for ``text``. Raises :class:`~abyme.errors.DataError`."""
