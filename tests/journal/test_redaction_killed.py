@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
-from abyme.events import Checkpointed, Event, WorkerRestored
+from abyme import RLM, Limits
+from abyme.events import Checkpointed, DocumentLoaded, Event, WorkerRestored
 from abyme.journal.reader import read
 from support.command import replies
 from support.runs import ask, cell, events_of, of_kind, scripted_rlm
+from support.stub import Stub, StubRequest
 
 SECRET = "Kettlewell"
 LONG = f"the long data of {SECRET}\n" * 200_000
@@ -135,3 +137,28 @@ def test_a_session_has_its_data_until_it_is_closed(runs: Path) -> None:
         folder = runs / session.run
     assert sum(1 for _ in read(folder)) > 10
     assert only_a_journal(runs)
+
+
+def test_children_have_it_in_parts_and_what_code_makes_for_them(runs: Path) -> None:
+    hands = "[context['long'][-40_000:], made, made, context['short'], made * 100]"
+    root = [
+        cell(f"made = 'made of {SECRET} ' * 900\nr = rlm_query_batched('count', {hands})"),
+        cell("FINAL(r)"),
+    ]
+    count = cell(f"FINAL(str(context.count('{SECRET}')))")
+
+    def answer(request: StubRequest) -> str:
+        turn = sum(message["role"] == "assistant" for message in request.messages)
+        opened = request.messages[1]["content"]
+        return root[turn] if "Question:\nroot" in opened else count
+
+    seen: list[str] = []
+    with Stub(answer) as stub:
+        limits = Limits(max_depth=2, max_seconds=100)
+        rlm = RLM("m", base_url=stub.url, api_key="k", runs=runs, limits=limits, redact=True)
+        handle = rlm.start("root", DATA, lambda _: seen.extend(found_in(runs)))
+        result = handle.future.result(100)
+    assert result.value == [str(LONG[-40_000:].count(SECRET)), "900", "900", "1", "90000"]
+    loaded = of_kind(events_of(runs, result), DocumentLoaded)
+    assert [event.index for event in loaded] == [0, 1, 2, 3, 4, 5], "equal ones are one"
+    assert seen == [] and found_in(runs) == [] and only_a_journal(runs)

@@ -117,8 +117,8 @@ class Documents:
     ) -> None:
         self._documents = dict(enumerate(root.documents)) | dict(added)
         self._made = {Path(document.path).stem: index for index, document in added.items()}
+        self._making = asyncio.Lock()
         self._unnamed = unnamed
-        self._keeping = asyncio.Lock()
         self._folder = folder
         self._keep = keep
         count = len(root.documents)
@@ -189,13 +189,13 @@ class Documents:
         """The index of a text that code made; it is kept where it was not before."""
         digest = await in_thread(_digest, text)
         known = f"made-{digest[:32]}"
-        async with self._keeping:
-            if known not in self._made:
+        async with self._making:  # a second file would take the place of one that is in use
+            if (index := self._made.get(known)) is None:
                 document = await in_thread(self._kept, text, known)
                 index = self._made[known] = len(self._documents)
                 self._documents[index] = document
                 self._keep(index, document, digest)
-        return self._made[known]
+        return index
 
     def _kept(self, text: str, name: str) -> Document:
         """A document of its own for ``text``. Raises :class:`~abyme.errors.DataError`."""
