@@ -100,6 +100,7 @@ def terms_of(spec: RunSpec) -> Terms:
         priced=spec.priced,
         prices=dict(spec.prices),
         sandbox=spec.sandbox.name,
+        cache=spec.cache,
         parameters={name: tool.description.parameters for name, tool in spec.tools.items()},
     )
 

@@ -37,6 +37,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     prices: dict[str, tuple[float, float]] = {}
     sandbox: str = ""
     parameters: dict[str, tuple[str, ...]] = {}
+    cache: bool = False
 
 
 class RunStarted(Event, frozen=True):
@@ -61,6 +62,8 @@ class RunStarted(Event, frozen=True):
     """By model: US dollars per million tokens in and out, where the caller named them."""
     parameters: dict[str, tuple[str, ...]] = {}
     """Of the tools by name: how their parameters are called, in order."""
+    cache: bool = False
+    """Equal sub-calls are made once."""
     redacted: bool = False
     """Texts are kept as hashes alone: nothing of the run can be done again."""
 
@@ -307,6 +310,19 @@ class CallGivenUp(Event, frozen=True):
     key: str
 
 
+class CallCached(Event, frozen=True):
+    """A call was not made: it is given the reply of the equal call ``source``, at no cost.
+
+    Only where the run was asked to keep replies.
+    """
+
+    key: str
+    node: str
+    cell: int
+    kind: CallKind
+    source: str
+
+
 class HostCalled(Event, frozen=True):
     """Code asked the host for something that is no model call: ``budget``, a tool, a job.
 
@@ -492,6 +508,7 @@ JOURNALLED = (
     | AttemptFailed
     | SurrogatesReplaced
     | CallEnded
+    | CallCached
     | CallGivenUp
     | HostCalled
     | HostAnswered

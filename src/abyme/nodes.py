@@ -36,6 +36,7 @@ from abyme.opening import opening
 from abyme.repl import NodeRepl
 from abyme.sandbox.base import Workers
 from abyme.spec import RunSpec
+from abyme.subcalls.caching import CallCache
 from abyme.subcalls.children import Birth, challenge
 from abyme.subcalls.router import Router
 from abyme.subcalls.typed import value_of
@@ -74,7 +75,8 @@ class Nodes:
     """Those of one run.
 
     ``recorded`` reads the outcomes of all calls so far from the journal. ``tape``: what was there
-    before, where the run goes on. ``listens``: somebody wants what cells print while they run.
+    before, where the run goes on. ``listens``: somebody wants what cells print while
+    they run. With a ``cache`` equal sub-calls are made once.
     """
 
     def __init__(
@@ -89,8 +91,10 @@ class Nodes:
         recorded: Callable[[], Outcomes],
         blobs: Blobs,
         listens: bool,
+        cache: CallCache | None,
     ) -> None:
         self._spec = spec
+        self._cache = cache
         self._shared = shared
         self._emit = emit
         self._tape = tape
@@ -299,6 +303,7 @@ class Nodes:
             self._listens,
             handing,
             spawn if self._may_recurse(started.depth) else None,
+            self._cache,
         )
         place = Place(
             spec.sandbox.name,

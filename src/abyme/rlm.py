@@ -47,6 +47,7 @@ class RLM:
     - ``tools``: typed functions of yours that code in the REPL may call.
     - ``runs``: the folder for journals; else ``ABYME_RUNS``, else the user's data directory.
     - ``sandbox``: where code runs; the default is a process of its own that locks itself in.
+    - ``cache``: make equal sub-calls of a run once (as many equal ones came before in their cells).
     - ``redact``: keep hashes in the place of texts in journals; such a run cannot be gone on with.
     - ``durable``: wait with every event until it is on the disk, not only with the system.
     - ``harden_host``: close this whole process to others of the same user, as the command does:
@@ -69,6 +70,7 @@ class RLM:
         tools: Sequence[Callable[..., Any]] = (),
         runs: str | os.PathLike[str] | None = None,
         sandbox: Sandbox | None = None,
+        cache: bool = False,
         redact: bool = False,
         durable: bool = False,
         harden_host: bool = False,
@@ -87,7 +89,7 @@ class RLM:
         named = self._limits.max_cost != Limits().max_cost
         if named or any(child.max_cost is not None for child in self._limits.children):
             self.need_prices()
-        self._redact, self._durable = redact, durable
+        self._cache, self._redact, self._durable = cache, redact, durable
         self._tools = tool_table(tools)
         self._runs = runs_folder(runs)
         self._sandbox = sandbox or ProcessSandbox()
@@ -368,6 +370,7 @@ class RLM:
             runs=self._runs,
             sandbox=self._sandbox,
             prices=self._prices,
+            cache=self._cache,
             redact=self._redact,
             durable=self._durable,
             **options,

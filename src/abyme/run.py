@@ -42,6 +42,7 @@ from abyme.nodes import Live, Nodes, Shared
 from abyme.opening import opening
 from abyme.repl import NodeRepl
 from abyme.spec import RunSpec
+from abyme.subcalls.caching import CallCache
 from abyme.telling import Listener, Teller
 from abyme.threads import in_thread
 from abyme.types import Answer, Finish, JobStatus, Quote, Status
@@ -260,6 +261,7 @@ class Run:
             question, seed = self._conversation.question, secrets.randbits(32)
             started = NodeStarted(ROOT, "", 0, question, seed, model=spec.model.name)
             self._emit(started)
+        cache = await in_thread(self._cached, started.seed) if spec.cache else None
         nodes = Nodes(
             spec,
             self._shared,
@@ -272,11 +274,20 @@ class Run:
             recorded=self._recorded,
             blobs=Blobs(here.journal.folder, CHECKPOINTS),
             listens=self._several or self._listener is not None,
+            cache=cache,
         )
         root = nodes.root(started, here.account)
         await self._working.enter_async_context(root.repl)
         examination = Examination(data, self._emit, here.tape.hashes, here.tape.measured)
         self._ready = _Ready(data, examination, nodes, root)
+
+    def _cached(self, seed: int) -> CallCache:
+        """The replies of the run so far."""
+        journal = self._here.journal
+        cache = CallCache(journal.run, seed)
+        for record in read(journal.folder):
+            cache.take(record.event)
+        return cache
 
     def _keep(self, index: int, document: Document, digest: str) -> None:
         """Code has made a document for a child."""

@@ -67,6 +67,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Patterns of what to leave out of directories."""
     local_servers: tuple[str, ...] | None = None
     """Model servers to look for where no model is set; an empty list looks for none."""
+    cache: bool = False
+    """Make equal sub-calls of a run once."""
     redact: bool = False
     """Keep hashes in the place of texts in journals; such runs cannot be gone on with."""
     durable: bool = False

@@ -123,6 +123,7 @@ _FOREIGN = {
     "tools": "RLM(…, tools=[…]) from Python",
     "sandbox": "--sandbox, ABYME_SANDBOX or in {user_file}",
     "image": "--image, ABYME_IMAGE or in {user_file}",
+    "cache": "--cache, ABYME_CACHE or in {user_file}",
     "redact": "--redact, ABYME_REDACT or in {user_file}",
     "durable": "--durable, ABYME_DURABLE or in {user_file}",
 }

@@ -27,7 +27,7 @@ TEXTS = (
 SANDBOXES = ("process", "bubblewrap", "docker", "podman")
 PRICES = ("price", "sub_price")
 LISTS = ("exclude", "local_servers")
-SWITCHES = ("redact", "durable")
+SWITCHES = ("cache", "redact", "durable")
 TOP = (*TEXTS, *PRICES, *LISTS, *SWITCHES)
 """The keys above ``[limits]``."""
 LIMITS = Limits.__struct_fields__

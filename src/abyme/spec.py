@@ -57,6 +57,8 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Have the root's replies streamed, and tell the listener as they grow."""
     prices: Mapping[str, tuple[float, float]] = {}
     """By model: US dollars per million tokens in and out, where the caller named them."""
+    cache: bool = False
+    """Make equal sub-calls once."""
     redact: bool = False
     """Keep hashes in the place of texts."""
     durable: bool = False

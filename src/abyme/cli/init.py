@@ -44,6 +44,7 @@ _USER: dict[str, tuple[Any, str]] = {
     "runs": ("", "the folder for journals; your user data directory where not set"),
     "sandbox": ("", 'where code runs: "process", "bubblewrap", "docker", "podman"'),
     "image": ("", "for docker and podman; it needs Python 3.11 and is never fetched"),
+    "cache": (False, "make equal sub-calls of a run once"),
     "redact": (False, "journals keep hashes, no texts; such runs cannot be gone on with"),
     "durable": (False, "wait with every event of a journal until it is on the disk"),
 }

@@ -29,7 +29,7 @@ from typing import Any
 import msgspec
 
 _ENCODER = msgspec.json.Encoder()
-VERSION = 2
+VERSION = 3
 """Of what is written. Versions from 1 on are read."""
 INLINE_CHARS = 2_000
 FIRST_PREV = "0" * 32

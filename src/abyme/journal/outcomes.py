@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from abyme.events import (
+    CallCached,
     CallEnded,
     CallGivenUp,
     CallRefused,
@@ -72,6 +73,9 @@ class Outcomes:
                 answered=event.status != "cancelled",
                 details=event.details,
             )
+        elif isinstance(event, CallCached):
+            if event.source in self._found:
+                self._found[event.key] = self._found[event.source]
         elif isinstance(event, CallGivenUp):
             self._found[event.key] = GIVEN_UP
         elif isinstance(event, CellStarted) and event.node == ROOT:

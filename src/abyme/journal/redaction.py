@@ -93,11 +93,12 @@ def _apply(kind: type[msgspec.Struct], body: dict[str, Any]) -> dict[str, Any]:
 FIELDS: Mapping[type[msgspec.Struct], Mapping[str, Rule]] = {
     e.RunStarted: _rules(
         "run version model sub_model base_url limits format tools python priced sandbox prices "
-        "parameters redacted",
+        "parameters redacted cache",
         question=_text,
     ),
     e.Terms: _rules(
-        "version model sub_model base_url limits tools python priced prices sandbox parameters",
+        "version model sub_model base_url limits tools python priced prices sandbox parameters "
+        "cache",
     ),
     e.RunResumed: _rules(
         "in_flight charged_tokens charged_cost torn_bytes changed", terms=_struct(e.Terms)
@@ -132,6 +133,7 @@ FIELDS: Mapping[type[msgspec.Struct], Mapping[str, Rule]] = {
         "key usage cost seconds attempts error_type cut charged", text=_text, error=_text
     ),
     e.CallGivenUp: _rules("key"),
+    e.CallCached: _rules("key node cell kind source"),
     e.HostCalled: _rules("key node cell name", arguments=_values),
     e.HostAnswered: _rules("key error_type seconds", value=_value, error=_text),
     e.WorkerStarted: _rules("node pid sandbox layers"),

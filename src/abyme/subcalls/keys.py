@@ -43,6 +43,11 @@ def cell_of(key: str) -> int:
     return int(cell) if request else 0
 
 
+def occurrence_of(key: str) -> int:
+    """How many equal calls its cell made before this one."""
+    return int(key.rpartition("/")[2])
+
+
 def request_of(key: str) -> str:
     """What the keys of equal requests of one node have in common: their node and their hash."""
     node, _, *request = key.split("/")

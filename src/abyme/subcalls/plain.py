@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from abyme.errors import AbymeError, CallFailed
-from abyme.events import CallKind, CallRefused, CallsAsked, Emit
+from abyme.events import CallCached, CallKind, CallRefused, CallsAsked, Emit
 from abyme.inside.hits import cut_end
 from abyme.inside.schema import Misfit, Schema
 from abyme.ledger import Account
@@ -16,9 +16,10 @@ from abyme.models.base import Model, Request
 from abyme.models.caller import Caller
 from abyme.subcalls.batches import MAX_BATCH, Item, answers
 from abyme.subcalls.book import Asker, CallBook, Identified
+from abyme.subcalls.caching import CallCache
 from abyme.subcalls.rerun import NOT_MADE
 from abyme.subcalls.typed import asking_again, asking_for, does_not_fit, value_of
-from abyme.types import Message
+from abyme.types import Message, Reply
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -45,7 +46,10 @@ class Question(msgspec.Struct, frozen=True):
 
 
 class PlainCalls:
-    """Those of one node. ``models``: the names that code may ask for, the sub-model under None."""
+    """Those of one node. ``models``: the names that code may ask for, the sub-model under None.
+
+    With a ``cache`` equal calls are made once; items of jobs, which equal no other, are all made.
+    """
 
     def __init__(
         self,
@@ -54,7 +58,9 @@ class PlainCalls:
         account: Account,
         models: Mapping[str | None, Model],
         emit: Emit,
+        cache: CallCache | None = None,
     ) -> None:
+        self._cache = cache
         self._book = book
         self._caller = caller
         self._account = account
@@ -139,15 +145,26 @@ class PlainCalls:
         asked = self._model(question.model)
         if not call.is_new:
             return str(call.replayed()).strip()
-        reply = await self._caller.call(
-            asked,
-            Request((Message("user", prompt),), purpose="sub"),
-            key=call.key,
-            node=self._book.node,
-            cell=call.cell,
-            kind=question.kind,
-            prompt=prompt,
-        )
+        request = Request((Message("user", prompt),), purpose="sub")
+
+        async def make() -> Reply:
+            return await self._caller.call(
+                asked,
+                request,
+                key=call.key,
+                node=self._book.node,
+                cell=call.cell,
+                kind=question.kind,
+                prompt=prompt,
+            )
+
+        if self._cache is None or question.job is not None:
+            reply = await make()
+        else:
+            reply, source = await self._cache.ask(call.key, asked.name, request, make)
+            if source:
+                node, kind = self._book.node, question.kind
+                self._emit(CallCached(call.key, node, call.cell, kind, source))
         return reply.text.strip()  # code compares replies; models end them with newlines
 
     def check_room(self, prompts: int) -> None:

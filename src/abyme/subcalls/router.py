@@ -18,6 +18,7 @@ from abyme.models.caller import Caller
 from abyme.sandbox.base import GIVEN_UP
 from abyme.subcalls.batches import Ask
 from abyme.subcalls.book import Asker, CallBook, CellCalls, Identified
+from abyme.subcalls.caching import CallCache
 from abyme.subcalls.children import Children, Spawn, request_of
 from abyme.subcalls.host_calls import HostCalls
 from abyme.subcalls.jobs import Begin, Jobs, Request
@@ -61,13 +62,14 @@ class Router:
         listens: bool,
         handing: Handing,
         spawn: Spawn | None = None,
+        cache: CallCache | None = None,
     ) -> None:
         self.listens = listens
         self._handing = handing
         self._emit = emit
         self._account = account
         self._book = CallBook(node)
-        self._plain = PlainCalls(self._book, caller, account, models, emit)
+        self._plain = PlainCalls(self._book, caller, account, models, emit, cache)
         self._host = HostCalls(self._book, tools, emit)
         self._children = None if spawn is None else Children(self._book, spawn, emit)
         self._jobs = Jobs(self._book, self._host, account.limits.most_at_once)

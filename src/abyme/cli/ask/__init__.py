@@ -167,6 +167,7 @@ def _begin(order: Order) -> RLM:
         sub_price=values.sub_price,
         runs=values.runs or None,
         sandbox=order.sandbox,
+        cache=values.cache,
         redact=values.redact,
         durable=values.durable,
     )

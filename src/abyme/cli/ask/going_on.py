@@ -50,7 +50,7 @@ _NAMED = 5
 """Files that are named."""
 _RANK = 2
 """Weaker than flags and the environment; see :attr:`abyme.settings.Loaded.ranks`."""
-_ITS_OWN = ("model", "sub_model", "price", "sub_price", "exclude", "redact", *LIMITS)
+_ITS_OWN = ("model", "sub_model", "price", "sub_price", "exclude", "cache", "redact", *LIMITS)
 """Settings that a run which goes on has of its own: what is configured now says nothing of them."""
 
 
@@ -166,7 +166,11 @@ def _settings(
 ) -> tuple[Loaded, list[str]]:
     """The settings by the journal and the command line, and what is to be said of them."""
     given = {name for name, value in wish.flags.items() if value}
-    values: dict[str, Any] = {"exclude": None, "redact": False}  # of redacted runs none goes on
+    values: dict[str, Any] = {
+        "exclude": None,
+        "redact": False,
+        "cache": terms.cache,
+    }  # of redacted runs none goes on
     values |= _models(terms, given, is_own=is_own)
     if "base_url" not in given and is_asked(terms):
         own = (loaded.settings.base_url, loaded.own_base_url, environ.get("OPENAI_BASE_URL", ""))

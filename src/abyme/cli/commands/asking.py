@@ -36,6 +36,7 @@ def _complete_path(
 @click.option("--hidden", is_flag=True, help="Read hidden files in folders.")
 @options.sandboxes
 @options.accepts
+@click.option("--cache", is_flag=True, help="Make equal sub-calls once.")
 @click.option("--redact", is_flag=True, help="Keep hashes, no texts; cannot be gone on with.")
 @options.durable
 @click.option("--dry-run", is_flag=True, help="Show what would be sent first; send nothing.")
@@ -50,6 +51,7 @@ def ask(
     unsafe_local: bool,
     accept_changed: bool,
     accept_different: bool,
+    cache: bool,
     redact: bool,
     durable: bool,
     dry_run: bool,
@@ -86,7 +88,12 @@ def ask(
     shown = ask.Shown(as_json=as_json, quiet=quiet, verbose=verbose)
     if run is not None:
         _not_with_continue(
-            exclude=exclude, no_ignore=no_ignore, hidden=hidden, redact=redact, dry_run=dry_run
+            exclude=exclude,
+            no_ignore=no_ignore,
+            hidden=hidden,
+            cache=cache,
+            redact=redact,
+            dry_run=dry_run,
         )
         further = {"arguments": arguments, "question": question}
         _go_on(
@@ -100,6 +107,7 @@ def ask(
         **flags,
         exclude=list(exclude),
         runs=runs_folder,
+        cache=cache or None,
         redact=redact or None,
         durable=durable or None,
     )
