@@ -6,6 +6,7 @@ import asyncio
 import gc
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -83,8 +84,9 @@ class Ledger(RuleBasedStateMachine):
     # -- what is done --------------------------------------------------------------------------
 
     @precondition(lambda self: self.root is None)
-    @rule(limits=LIMITS)
-    def begin(self, limits: Limits) -> None:
+    @rule(limits=LIMITS, most=st.integers(300, 1000))
+    def begin(self, limits: Limits, most: int) -> None:
+        limits = msgspec.structs.replace(limits, max_tokens=most)  # so that there is much waiting
         self.root = Node(Account(limits), None)
         self.nodes.append(self.root)
 
@@ -99,7 +101,7 @@ class Ledger(RuleBasedStateMachine):
         self.nodes.append(child)
 
     @precondition(lambda self: self.root is not None)
-    @rule(amount=amounts(), final=st.booleans(), data=st.data())
+    @rule(amount=amounts(), final=st.sampled_from([False, False, False, True]), data=st.data())
     def ask(self, amount: Amount, final: bool, data: st.DataObject) -> None:
         node = self.pick(data)
         task = self.loop.create_task(node.account.reserve(amount, final=final))

@@ -297,6 +297,24 @@ def test_small_calls_do_not_starve_a_large_one_where_both_need_the_parents_rest(
     run(steps())
 
 
+def test_calls_of_its_children_do_not_overtake_one_that_waits_at_the_limit_of_a_node() -> None:
+    async def steps() -> None:
+        root = account(max_tokens=10_000)
+        child = below(root, max_tokens=1000)
+        grandchild = below(child, "0.1.1")
+        first = await child.reserve(Amount(500))
+        large = asking(child, 900)
+        await soon()
+        small = asking(grandchild, 100)
+        await soon()
+        assert not small.done()
+        first.release()
+        (await large).release()
+        (await small).release()
+
+    run(steps())
+
+
 def test_the_last_call_of_a_child_goes_before_all_that_wait() -> None:
     async def steps() -> None:
         root = account(max_tokens=1000)

@@ -53,6 +53,11 @@ def test_a_limit_that_a_folder_may_not_raise_is_said_with_the_flag(tmp_path: Pat
     assert said(tmp_path, text, quiet=True) == [], "it took no part"
     assert said(tmp_path, text, flags={"max_cost": "9"}) == []
     assert said(tmp_path, text, ABYME_MAX_COST="9") == []
+    children = "[limits]\nchildren = [{max_turns = 30, max_cost = 1}, {}]"
+    assert said(tmp_path, children, "[limits]\nchildren = [{max_cost = 2}]") == [
+        "./abyme.toml asks for children = [{max_turns = 30, max_cost = 1}, {}], more than your own "
+        "[{max_cost = 2}]: give --child-turns 30 --child-cost none to allow it"
+    ]
     both = '[limits]\nmax_turns = 7\nmax_cost = 50\nmax_calls = "NONE"'
     assert said(tmp_path, both, "[limits]\nmax_calls = 20") == [
         './abyme.toml sets max_turns = 7; it asks for max_calls = "none" and max_cost = 50, more '
