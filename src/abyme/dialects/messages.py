@@ -33,7 +33,13 @@ _EARLIER = 5
 _FEWEST = 200
 """Characters that the output of a cell gets at least, however many cells share the room."""
 _RECURSION = {
-    True: "a child with a REPL of its own, given a question and the part of the data it concerns.",
+    True: (
+        "a child with a REPL of its own works on the question, over `context`: any part of the "
+        "data (a slice, documents, a dict of name to text), handed over by reference, however "
+        "large. It knows nothing else: say all that it needs. A child is for a part that takes "
+        "looking and several steps; where one prompt can answer, a plain call is cheaper. One that "
+        "fails raises `ChildFailed`, which has its `.draft`. `rlm_start` begins them as a job."
+    ),
     False: "plain calls here (recursion is off): the context is put before the question.",
 }
 _DID_NOT_PARSE = frozenset({"SyntaxError", "IndentationError", "TabError"})
