@@ -74,8 +74,8 @@ class Answering:
     def given_up(self, frame: Frame) -> None:
         """A ``cancel`` frame: nobody waits for that call. It may have been answered meanwhile."""
         task = self._numbered.get(msgspec.convert(frame.get("id"), Number))
-        if task is not None:
-            task.cancel(GIVEN_UP)
+        if task is not None:  # it begins first, though both came at once: it was made
+            self._loop.call_soon(task.cancel, GIVEN_UP)
 
     def cancel(self) -> None:
         """Give up all that are in flight."""
