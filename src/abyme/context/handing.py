@@ -178,11 +178,11 @@ class Documents:
         document, index = parent.data.documents[piece.document], parent.indices[piece.document]
         if piece.end is None and not document.file_bytes:
             return (index, 1), document.name
-        start, end = (
-            (document.bom, document.bytes) if piece.end is None else (piece.start, piece.end)
-        )
+        start, end = max(piece.start, document.bom), piece.end
+        if end is None:
+            start, end = document.bom, document.bytes
         span = (index, document.offset + start, document.offset + end)
-        _span(self._at(index), *span[1:])
+        _span(document, start, end)  # of what the parent itself has
         return span, document.name
 
     async def _index_of(self, text: str) -> int:
