@@ -19,6 +19,7 @@ from abyme.context.recall import DATA, recall, recall_made
 from abyme.dialects.messages import Fenced
 from abyme.errors import CallFailed, ConfigError, DataError, JournalError
 from abyme.events import (
+    ROOT,
     CallEnded,
     CellEnded,
     CellStarted,
@@ -33,7 +34,6 @@ from abyme.events import (
 from abyme.examination import Examination
 from abyme.journal.blobs import Blobs
 from abyme.journal.conversation import Cell
-from abyme.journal.figures import ROOT
 from abyme.journal.format import CHECKPOINTS
 from abyme.journal.node_tape import NodeTape
 from abyme.journal.reader import Record as Line

@@ -37,12 +37,6 @@ class Keys:
         return f"{self._node}/{cell}/{request_hash(name, arguments)}/0"
 
 
-def cell_of(key: str) -> int:
-    """The cell that made the call of this key; 0 for a call that no code made."""
-    _, cell, *request = key.split("/")
-    return int(cell) if request else 0
-
-
 def request_of(key: str) -> str:
     """What the keys of equal requests of one node have in common: their node and their hash."""
     node, _, *request = key.split("/")
