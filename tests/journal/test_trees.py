@@ -23,7 +23,8 @@ from support.runs import cell, events_of, of_kind, scripted_rlm, settled
 TEXT = "".join(f"line {i}: a kettle\n" for i in range(2000))
 ROOT = (
     cell(
-        "half = context.index('line 1000:')\nparts = [context[:half], context[half:]]\nprint(len(parts))"
+        "half = context.index('line 1000:')\n"
+        "parts = [context[:half], context[half:]]\nprint(len(parts))"
     ),
     cell("r = rlm_query_batched(['count 0', 'count 1'], parts)\nprint(list(r))"),
     cell("FINAL(sum(int(n) for n in r))"),

@@ -20,9 +20,10 @@ from rich.text import Text
 from rich.tree import Tree
 
 from abyme.cli.ask.notices import Notices
-from abyme.cli.ask.turns import Child, Turn, Turns, children_text
+from abyme.cli.ask.turns import Child, Turn, Turns
 from abyme.cli.text import (
     bytes_text,
+    children_text,
     cost_text,
     count_text,
     limit_text,

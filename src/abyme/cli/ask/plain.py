@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from abyme.cli.ask.notices import Notices
-from abyme.cli.ask.turns import Turns, children_text
-from abyme.cli.text import bytes_text, plural, seconds_text
+from abyme.cli.ask.turns import Turns
+from abyme.cli.text import bytes_text, children_text, plural, seconds_text
 from abyme.events import (
     ROOT,
     CallEnded,

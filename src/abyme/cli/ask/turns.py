@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator
 
-from abyme.cli.text import plural
+from abyme.cli.text import children_text, plural
 from abyme.events import (
     ROOT,
     CallEnded,
@@ -79,11 +79,6 @@ class Child:
         self.began = time.monotonic()
         self.turn = 0
         """The turn of its own that is under way, or the last one."""
-
-
-def children_text(count: int) -> str:
-    """``1 child``, ``20 children``."""
-    return f"{count:,} {'child' if count == 1 else 'children'}"
 
 
 class Turns:
