@@ -27,6 +27,7 @@ from abyme.events import (
 )
 from abyme.progress import Tally
 from abyme.types import CellResult, Usage
+from support import tree
 from support.runs import cell, scripted_rlm
 
 LIMITS = {"max_turns": 30, "max_calls": 10, "max_cost": 1.0, "max_tokens": None}
@@ -187,3 +188,34 @@ def test_a_slow_function_does_not_slow_the_run(runs: Path) -> None:
     )
     assert answer.seconds < 1.0 or answer.turns == 21  # it went on meanwhile
     assert answer.status == "complete"
+
+
+def test_children_are_counted_apart_and_the_roots_own_stays_its_own() -> None:
+    tally = Tally()
+    for event in tree.at_work():
+        tally.take(event)
+    now = tally.progress
+    assert (now.stage, now.turn, now.limit_reached) == ("running", 1, "")
+    children = (now.children_done, now.children_failed, now.children_at_work, now.children_waiting)
+    assert children == (1, 1, 1, 2)
+    assert (now.sub_calls_done, now.sub_calls_in_flight, now.sub_calls_waiting) == (2, 1, 0)
+    assert (now.calls, now.usage.tokens) == (6, 88)
+    tally.take(CallRefused("0/1/c4/0", "0", 1, "rlm_query", "your own question", "ChildFailed"))
+    assert tally.progress.children_waiting == 1
+    tally.take(CellEnded("0", 1, 1, CellResult("done")))
+    assert (tally.progress.stage, tally.progress.children_waiting) == ("thinking", 0)
+
+
+def test_a_job_waits_and_works_between_cells_until_all_of_it_is_fetched() -> None:
+    tally = Tally()
+    for event in (*tree.at_work(), *tree.job()):
+        tally.take(event)
+    tally.take(CellEnded("0", 1, 1, CellResult("done")))
+    tally.take(CallStarted("0/1/p0/0", "0", 1, "llm_query", "m"))
+    assert (tally.progress.jobs, tally.progress.sub_calls_waiting) == (1, 3)
+    for event in tree.look("0-1"):
+        tally.take(event)
+    assert tally.progress.jobs == 1
+    for event in tree.look("3,2", after=2):
+        tally.take(event)
+    assert tally.progress.jobs == 0

@@ -16,6 +16,7 @@ import msgspec
 from abyme.config import Limits
 from abyme.errors import ConfigError, DataError, JournalError
 from abyme.events import (
+    ROOT,
     Event,
     MessageAdded,
     QuestionAsked,
@@ -150,14 +151,16 @@ def lines_until(records: Sequence[Record], turn: int, *, further: bool) -> int:
     """
     last = ended = 0
     for number, record in enumerate(records, 1):
-        event = record.event
-        if isinstance(event, TurnEnded):
-            last = event.turn
-            ended = number if last == turn else ended
-        elif isinstance(event, QuestionAsked) and ended:
-            break
-        elif isinstance(event, MessageAdded) and event.role == "user" and last == turn:
-            return number
+        match record.event:
+            case TurnEnded(node=node, turn=over) if node == ROOT:
+                last = over
+                ended = number if last == turn else ended
+            case QuestionAsked() if ended:
+                break
+            case MessageAdded(node=node, role="user") if node == ROOT and last == turn:
+                return number
+            case _:
+                pass
     if ended and further:
         return ended
     if 0 < turn == last:

@@ -14,6 +14,8 @@ import msgspec
 from abyme.types import Answer, CellResult, Role, Usage
 
 CallKind = Literal["root", "final", "llm_query", "rlm_query"]
+ROOT = "0"
+"""The id of the node that every run begins with."""
 
 
 class Event(msgspec.Struct, frozen=True, tag_field="event", tag=True, omit_defaults=True):
@@ -432,7 +434,7 @@ class FinishHeld(Event, frozen=True):
 
 
 class TurnEnded(Event, frozen=True):
-    """A reply of the root was dealt with."""
+    """A reply of the node's model was dealt with."""
 
     node: str
     turn: int
@@ -475,11 +477,15 @@ class OutputAdded(Event, frozen=True):
 
 
 class CallsAsked(Event, frozen=True):
-    """Code asked for ``count`` sub-calls. Not journalled: each has its own events as it starts."""
+    """Code asked for ``count`` sub-calls. Not journalled: each has its own events as it starts.
+
+    ``children``: they are nodes of their own.
+    """
 
     node: str
     cell: int
     count: int
+    children: bool = False
 
 
 class TextAdded(Event, frozen=True):
@@ -490,6 +496,29 @@ class TextAdded(Event, frozen=True):
 
 
 Emit = Callable[[Event], None]
+
+
+def node_of(event: Event) -> str:
+    """The node that an event befell; "" for one of the whole run.
+
+    What a child's parent is told of (``NodeStarted``, ``NodeEnded``) befell the child.
+    """
+    node: str = getattr(event, "node", "")
+    if not node and (key := getattr(event, "key", "")):
+        node = key.partition("/")[0]
+    return node
+
+
+def cell_of(key: str) -> int:
+    """The cell that made the call of this key; 0 for a call that no code made."""
+    _, cell, *request = f"{key}/".split("/")
+    return int(cell) if len(request) > 1 and cell.isdecimal() and len(cell) < 10 else 0
+
+
+def parent_of(node: str) -> str:
+    """The id of a node's parent; "" for the root."""
+    return node.rpartition(".")[0]
+
 
 JOURNALLED = (
     RunStarted

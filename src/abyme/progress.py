@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from abyme.events import (
+    ROOT,
     CallEnded,
     CallRefused,
     CallsAsked,
@@ -21,7 +22,11 @@ from abyme.events import (
     DataLoaded,
     DataLoading,
     Event,
+    HostAnswered,
+    HostCalled,
     LimitReached,
+    NodeEnded,
+    NodeStarted,
     QuestionAsked,
     RunEnded,
     RunForked,
@@ -29,7 +34,9 @@ from abyme.events import (
     RunStarted,
     Terms,
     TurnEnded,
+    node_of,
 )
+from abyme.pending import Jobs, Waiting
 from abyme.types import Usage
 
 _EVERY = 0.1
@@ -42,7 +49,9 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """How far a run has come, at one moment.
 
     ``stage``: the data is being ``loading``; the model is ``thinking`` of its next reply; its code
-    is ``running``; the run has ``ended``. Sub-calls are those that code made.
+    is ``running``; the run has ``ended``. Stage and turns are the root's. Calls, tokens and cost
+    are those of the whole tree, and so are sub-calls, those that code made, and children, the nodes
+    of their own that code set to work.
     """
 
     run: str = ""
@@ -54,13 +63,21 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     earlier_turns: int = 0
     """Those of them that were another question's, of the same session."""
     calls: int = 0
-    """Model calls that are over, the root's own included."""
+    """Model calls that are over, those of the nodes' own turns included."""
     sub_calls_done: int = 0
     """Those that gave a reply."""
     sub_calls_failed: int = 0
     sub_calls_in_flight: int = 0
     sub_calls_waiting: int = 0
     """Asked for by code and not sent yet: ``max_width`` or the endpoint's width is taken."""
+    children_done: int = 0
+    """Those that gave a whole answer."""
+    children_failed: int = 0
+    children_at_work: int = 0
+    children_waiting: int = 0
+    """Asked for by code and not begun yet."""
+    jobs: int = 0
+    """Those that code began and has not all results of."""
     usage: Usage = Usage()
     cost: float | None = 0.0
     """US dollars; None where the price of a model is not known."""
@@ -100,9 +117,13 @@ class Tally:
         self._fields: dict[str, Any] = {}
         self._root_key = ""
         self._sub_calls: set[str] = set()
+        self._children: set[str] = set()
+        self._waiting = Waiting()
+        self._jobs = Jobs()
         self._usage = Usage()
         self._cost: float | None = 0.0
-        self._calls = self._done = self._failed = self._waiting = 0
+        self._calls = self._done = self._failed = 0
+        self._children_done = self._children_failed = 0
 
     @property
     def progress(self) -> Progress:
@@ -112,7 +133,12 @@ class Tally:
             sub_calls_done=self._done,
             sub_calls_failed=self._failed,
             sub_calls_in_flight=len(self._sub_calls),
-            sub_calls_waiting=max(0, self._waiting),
+            sub_calls_waiting=self._waiting.count(children=False),
+            children_done=self._children_done,
+            children_failed=self._children_failed,
+            children_at_work=len(self._children),
+            children_waiting=self._waiting.count(children=True),
+            jobs=self._jobs.open,
             usage=self._usage,
             cost=self._cost,
             seconds=self._before + time.monotonic() - self._began,
@@ -138,31 +164,41 @@ class Tally:
                 self._usage, self._cost, self._calls = Usage(), 0.0, 0
                 self._began, self._before = time.monotonic(), 0.0
                 self._done = self._failed = 0
+                self._children_done = self._children_failed = 0
                 self._go_on(event.terms)
             case QuestionAsked():
                 self._fields |= {"turn": event.turns, "earlier_turns": event.turns}
                 self._go_on(event.terms)
             case DataLoading() | DataLoaded():
                 self._fields |= {"documents": event.documents, "bytes": event.bytes}
-            case CallsAsked():
-                self._waiting += event.count
-            case CallRefused():
-                self._waiting -= 1
+            case CallsAsked() | CallRefused() | HostCalled() | HostAnswered():
+                self._waiting.take(event)
+                self._jobs.take(event)
             case CallStarted():
                 self._started(event)
             case CallEnded():
                 self._ended(event)
+            case NodeStarted() | NodeEnded():
+                self._child(event)
+            case CellEnded():
+                self._waiting.take(event)
+            case RunEnded():
+                self._fields["stage"] = "ended"
+                self._leave()
+                self._usage, self._cost = event.answer.usage, event.answer.cost
+            case _:
+                pass
+        if node_of(event) == ROOT:
+            self._of_root(event)
+
+    def _of_root(self, event: Event) -> None:
+        match event:
             case CellStarted():
                 self._fields["stage"] = "running"
             case CellEnded() | TurnEnded():
                 self._fields["stage"] = "thinking"
-                self._waiting = 0
             case LimitReached():
                 self._fields["limit_reached"] = event.limit
-            case RunEnded():
-                self._fields["stage"] = "ended"
-                self._sub_calls.clear()
-                self._usage, self._cost = event.answer.usage, event.answer.cost
             case _:
                 pass
 
@@ -170,10 +206,15 @@ class Tally:
         self._fields |= {"limits": terms.limits, "limit_reached": ""}
         if self._fields.get("stage") == "ended":
             self._fields["stage"] = "thinking"
-        self._sub_calls.clear()
-        self._waiting = 0
+        self._leave()
         if not terms.priced:
             self._cost = None
+
+    def _leave(self) -> None:
+        """Nothing is under way: the run was left, or goes another way."""
+        self._sub_calls.clear()
+        self._children.clear()
+        self._waiting, self._jobs = Waiting(), Jobs()
 
     def _resumed(self, event: RunResumed) -> None:
         """What was in flight is counted as spent, and is asked again."""
@@ -188,12 +229,14 @@ class Tally:
     def _started(self, event: CallStarted) -> None:
         if event.kind not in ("root", "final"):
             self._sub_calls.add(event.key)
-            self._waiting -= 1
-            return
-        self._fields["stage"] = "thinking"
-        if event.kind == "root" and event.key != self._root_key:
-            self._root_key = event.key  # under the same key it is asked again
-            self._fields["turn"] = self._fields.get("turn", 0) + 1
+            self._waiting.take(event)
+        elif event.node == ROOT:
+            self._fields["stage"] = "thinking"
+            if event.kind == "root" and event.key != self._root_key:
+                self._root_key = event.key  # under the same key it is asked again
+                self._fields["turn"] = self._fields.get("turn", 0) + 1
+        else:
+            self._children.add(event.node)  # it may go on, from before its run was left
 
     def _ended(self, event: CallEnded) -> None:
         self._calls += 1
@@ -204,6 +247,18 @@ class Tally:
             self._sub_calls.discard(event.key)
             self._done += not event.error
             self._failed += bool(event.error)
+
+    def _child(self, event: NodeStarted | NodeEnded) -> None:
+        if event.node == ROOT:
+            return
+        if isinstance(event, NodeStarted):
+            self._children.add(event.node)
+            self._waiting.take(event)
+            return
+        self._children.discard(event.node)
+        self._jobs.left_by(event.node)
+        self._children_done += event.status == "complete"
+        self._children_failed += event.status != "complete"
 
 
 class Following:

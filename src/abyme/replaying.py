@@ -19,6 +19,7 @@ from abyme.context.recall import DATA, recall, recall_made
 from abyme.dialects.messages import Fenced
 from abyme.errors import CallFailed, ConfigError, DataError, JournalError
 from abyme.events import (
+    ROOT,
     CallEnded,
     CellEnded,
     CellStarted,
@@ -33,7 +34,6 @@ from abyme.events import (
 from abyme.examination import Examination
 from abyme.journal.blobs import Blobs
 from abyme.journal.conversation import Cell
-from abyme.journal.figures import ROOT
 from abyme.journal.format import CHECKPOINTS
 from abyme.journal.node_tape import NodeTape
 from abyme.journal.reader import Record as Line
@@ -68,10 +68,15 @@ class Difference(msgspec.Struct, frozen=True):
     what: str
     before: Any
     now: Any
+    node: str = ROOT
+    """The node that did otherwise: the root, or the id of a child."""
 
 
 class Replayed(msgspec.Struct, frozen=True, kw_only=True):
-    """What a replay came to. ``skipped``: cells that were stopped or died, and are not repeated."""
+    """What a replay came to, over all nodes.
+
+    ``skipped``: cells that were stopped or died, and are not repeated; a child's as ``0.1/2``.
+    """
 
     run: str
     difference: Difference | None
@@ -80,7 +85,9 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
     """That were run again."""
     calls: int
     """That were answered from the journal."""
-    skipped: tuple[int, ...] = ()
+    skipped: tuple[int | str, ...] = ()
+    nodes: int = 1
+    """That were done again: the root and its children."""
 
     @property
     def identical(self) -> bool:
@@ -122,6 +129,7 @@ async def replay(spec: ReplaySpec) -> Replayed:
         cells=sum(each.cells for each in done),
         calls=sum(each.calls for each in done),
         skipped=tuple(cell for each in done for cell in each.skipped),
+        nodes=len(done),
     )
 
 
@@ -195,7 +203,7 @@ class _Replaying:
         self.turn = 0
         self.cells = 0
         self.calls = 0
-        self.skipped: list[int] = []
+        self.skipped: list[int | str] = []
 
     async def go_through(self, events: Sequence[Event], workers: Workers) -> None:
         """Take every event in turn. Raises ``_Differs``."""
@@ -273,20 +281,23 @@ class _Replaying:
                 finish = await self._handed_over(worker)
                 now = "" if finish is None else finish.text
                 if now != event.text:
-                    raise _Differs(Difference(self.turn, 0, "answer", event.text, now))
+                    raise self._differs(self.turn, 0, "answer", event.text, now)
             case _:
                 pass
 
+    def _differs(self, turn: int, cell: int, what: str, before: Any, now: Any) -> _Differs:
+        return _Differs(Difference(turn, cell, what, before, now, self._node))
+
     def _check_code(self, event: CellStarted) -> None:
         if event.code not in self._codes:
-            raise _Differs(
-                Difference(event.turn, event.cell, "code", event.code, "\n\n".join(self._codes))
-            )
+            now = "\n\n".join(self._codes)
+            raise self._differs(event.turn, event.cell, "code", event.code, now)
 
     async def _run_again(self, event: CellEnded, worker: NodeWorker) -> None:
         cell = self._tape.cells[event.cell]
         if not is_repeatable(cell):
-            self.skipped.append(cell.cell)
+            is_root = self._node == ROOT
+            self.skipped.append(cell.cell if is_root else f"{self._node}/{cell.cell}")
             return
         self.cells += 1
         now = await self._run(cell, worker)
@@ -296,7 +307,7 @@ class _Replaying:
             if name == "failed_calls":  # once told in the order in which they failed
                 before, again = sorted(before, key=place), sorted(again, key=place)
             if before != again:
-                raise _Differs(Difference(event.turn, event.cell, name, before, again))
+                raise self._differs(event.turn, event.cell, name, before, again)
         if now.finish is not None:
             self._finish = now.finish
 
@@ -317,10 +328,10 @@ class _Replaying:
         finish = await self._handed_over(worker)
         now = None if finish is None else (finish.value, finish.text)
         if now != (before := (answer.value, answer.text)):
-            raise _Differs(Difference(self.turn, 0, "answer", before, now))
+            raise self._differs(self.turn, 0, "answer", before, now)
         quotes = () if finish is None else await self._proved(finish.quotes)
         if quotes != answer.quotes:
-            raise _Differs(Difference(self.turn, 0, "quotes", answer.quotes, quotes))
+            raise self._differs(self.turn, 0, "quotes", answer.quotes, quotes)
 
     async def _handed_over(self, worker: NodeWorker) -> Finish | None:
         """The answer as the last reply has it, by its cells or in prose."""

@@ -134,8 +134,10 @@ class RLM:
         program can make, and for code that nothing held: give ``sandbox`` again.
         :class:`~abyme.errors.JournalError` where there is no such run.
         """
+        terms = terms_in(find_run(runs_folder(runs), run))
+        options.setdefault("cache", terms.cache)
         made = arguments_of(
-            terms_in(find_run(runs_folder(runs), run)),
+            terms,
             model=model,
             sub_model=sub_model,
             base_url=base_url,

@@ -23,13 +23,20 @@ from abyme.context.recall import loaded_event
 from abyme.context.unnamed import Unnamed
 from abyme.dialects.base import Opening, TurnStatus
 from abyme.errors import AbymeError, DataError, JournalError
-from abyme.events import DocumentHashed, Event, NodeStarted, QuestionAsked, RunEnded, TextAdded
+from abyme.events import (
+    ROOT,
+    DocumentHashed,
+    Event,
+    NodeStarted,
+    QuestionAsked,
+    RunEnded,
+    TextAdded,
+)
 from abyme.examination import Examination
 from abyme.gathering import Stopped, gather, gather_again, gather_made
 from abyme.history import in_short
 from abyme.journal.blobs import Blobs
 from abyme.journal.conversation import Conversation, Exchange
-from abyme.journal.figures import ROOT
 from abyme.journal.format import CHECKPOINTS
 from abyme.journal.outcomes import Outcomes
 from abyme.journal.reader import Record, read

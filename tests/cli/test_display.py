@@ -15,6 +15,7 @@ import pytest
 
 from abyme.cli.ask.plain import Plain
 from abyme.events import CallsAsked, CallStarted, DataLoading, RunStarted
+from support import tree
 from support.command import abyme, replies
 from support.runs import cell
 from support.terminal import on_terminal
@@ -185,3 +186,21 @@ def test_a_full_disk_is_said_in_one_line(words: list[str], runs: Path) -> None:
         )
     assert done.returncode == 1
     assert done.stderr == "abyme: cannot write to stdout: No space left on device\n"
+
+
+def test_plain_lines_tell_whose_they_are() -> None:
+    said: list[str] = []
+    display = Plain(said.append, verbose=True)
+    for event in tree.at_work():
+        display.take(event)
+    text = "\n".join(said)
+    assert "    child 0.1 begins: how many in part 1?" in text
+    assert "    child 0.1 complete: 57 · 1 turn, 33 tokens, 0.0 s" in text
+    assert "    child 0.2 partial: child 0.2 ended partial: max_turns" in text
+    assert "    sub-call of 0.1: leaf · 22 tokens" in text
+    assert "the_childs_own" not in text and "turn 1 ·" not in text
+    assert "  | the_roots_own = 1" in text
+    lines = Lines()
+    for event in tree.at_work():
+        lines.take(event)
+    assert "1 child at work, 2 waiting, 1 done, 1 failed" in lines.later()

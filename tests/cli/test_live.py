@@ -27,6 +27,7 @@ from abyme.events import (
     WorkerStarted,
 )
 from abyme.types import CellResult, Usage
+from support import tree
 
 LIMITS = {"max_cost": 5.0, "max_seconds": 1800.0, "max_calls": 1000, "max_turns": 30}
 
@@ -172,3 +173,34 @@ def test_a_dead_endpoint_is_not_a_thousand_lines(screen: Screen) -> None:
     screen.take([AttemptFailed("0/turn1", n, "no", wait=1.0) for n in range(100)])
     assert sum("failed: no" in line for line in screen.lines()) == 20
     assert any("counted, not shown" in line for line in screen.lines())
+
+
+def test_children_have_lines_of_their_own_and_theirs_are_not_the_roots(screen: Screen) -> None:
+    screen.take(tree.at_work())
+    frame = "\n".join(screen.frame())
+    assert "turn 1 · cell 1 runs" in frame
+    assert "1 child at work, 2 waiting, 1 done · 1 failed" in frame
+    assert re.search(r"0\.3 · turn 1 · \d\.\d s · how many in part 3\?", frame)
+    assert "I ask children." in frame and "the_roots_own = 1" in frame
+    assert "sub-calls: 2 done · 1 in flight" in frame
+    drawn = "\n".join(screen.lines())
+    assert "the child printed" not in drawn and "I am a child." not in drawn
+    assert "the_childs_own" not in drawn
+    assert "child 0.2: its worker ended (SIGKILL); a fresh one is rebuilt" in drawn
+    assert "child 0.2 ended partial: max_turns" in drawn and "limit reached" not in drawn
+    screen.take([tree.over(3), CellEnded("0", 1, 1, CellResult("done")), TurnEnded("0", 1)])
+    screen.tree.close()
+    assert "turn 1 · 1 cell · 3 children (1 failed) · 2 sub-calls" in screen.lines()[-1]
+
+
+def test_a_job_is_told_of_between_cells(screen: Screen) -> None:
+    screen.take([*tree.at_work(), *tree.job()])
+    assert "1 job not fetched yet" in "\n".join(screen.frame())
+
+
+def test_hundreds_of_children_that_fail_are_not_hundreds_of_lines(screen: Screen) -> None:
+    screen.take(tree.at_work())
+    for number in range(4, 204):
+        screen.take([tree.child(number), tree.over(number, "failed")])
+    told = [line for line in screen.lines() if "child 0." in line]
+    assert len(told) == 20

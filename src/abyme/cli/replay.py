@@ -11,6 +11,7 @@ import msgspec
 
 from abyme.cli.text import plural
 from abyme.context.documents import shown
+from abyme.events import parent_of
 from abyme.offline import replay
 from abyme.replaying import Difference, Replayed
 from abyme.sandbox.base import Sandbox
@@ -36,6 +37,7 @@ def _lines(done: Replayed) -> Iterator[str]:
     again = ", ".join(
         (plural(done.turns, "turn"), plural(done.cells, "cell"), plural(done.calls, "call"))
     )
+    again += f" of {done.nodes:,} nodes" if done.nodes > 1 else ""
     if difference is None:
         yield f"{done.run}: identical · {again}, all from the journal"
     else:
@@ -47,10 +49,15 @@ def _lines(done: Replayed) -> Iterator[str]:
 
 
 def _where(difference: Difference) -> str:
+    child = f"in child {difference.node}, " if parent_of(difference.node) else ""
     if difference.what == "code":
-        return f"in turn {difference.turn} this version finds other code in the model's reply"
+        return (
+            f"{child}in turn {difference.turn} this version finds other code in the model's reply"
+        )
     place = (
-        f"in turn {difference.turn}, cell {difference.cell}" if difference.cell else "at the end"
+        f"{child}in turn {difference.turn}, cell {difference.cell}"
+        if difference.cell
+        else f"{child}at the end"
     )
     return f"{place}, another {difference.what.replace('_', ' ')} than then"
 

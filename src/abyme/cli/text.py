@@ -43,6 +43,11 @@ def _number(value: float) -> str:
     return f"{value:.0f}" if value == int(value) else f"{value:g}"
 
 
+def children_text(count: int) -> str:
+    """``1 child``, ``20 children``."""
+    return f"{count:,} {'child' if count == 1 else 'children'}"
+
+
 def quote_lines(answer: Answer) -> Iterator[str]:
     """Where each quote stands, and its beginning where the answer does not hold it."""
     for quote in answer.quotes:

@@ -1,8 +1,9 @@
 """What two runs have in common, and the first point where they differ.
 
 Compared is what was asked, what the models replied and what the code did: question, data, replies,
-code, what came of cells, calls and their replies, the answer. Times, ids, costs and names of models
-make no difference; they stand beside each other.
+code, what came of cells, calls and their replies, the answer; of children the same, beside the call
+that asked for each. Times, ids, costs and names of models make no difference; they stand beside
+each other.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from pathlib import Path
 
 import msgspec
 
+from abyme.config import MOST_DEPTH
 from abyme.errors import JournalError
 from abyme.events import (
+    ROOT,
     CallEnded,
     CallRefused,
     CallStarted,
@@ -26,11 +29,16 @@ from abyme.events import (
     Event,
     HostAnswered,
     HostCalled,
+    NodeEnded,
+    NodeStarted,
     QuestionAsked,
     RunEnded,
     RunForked,
     RunResumed,
     RunStarted,
+    cell_of,
+    node_of,
+    parent_of,
 )
 from abyme.journal.files import open_regular
 from abyme.journal.format import HASHED, JOURNAL
@@ -88,6 +96,8 @@ class _Step(msgspec.Struct, frozen=True):
     where: str
     text: str
     ends_turn: bool = False
+    node: str = ""
+    """The child that did it, as its run calls it."""
 
 
 class _Call(msgspec.Struct):
@@ -95,6 +105,8 @@ class _Call(msgspec.Struct):
     asked: str
     reply: str = ""
     error: str = ""
+    child: str = ""
+    """The node that answered it, where one did."""
 
 
 class _Cell(msgspec.Struct):
@@ -122,6 +134,8 @@ class _Fold:
         self.questions: list[_Question] = []
         self.documents: dict[int, tuple[str, int]] = {}
         self.hashes: dict[int, str] = {}
+        self.children: dict[str, _Question] = {}
+        """What each child did, by its id."""
         self._calls: dict[str, _Call] = {}
         self._tally = Tally()
         self._began = self._at = 0.0
@@ -171,22 +185,38 @@ class _Fold:
                 self.hashes[event.index] = event.sha256
             case RunEnded():
                 self._now.answer = event.answer
+            case NodeStarted() if _is_child(event):
+                self.children[event.node] = _Question(event.question)
+                self._called(event.key, "rlm_query", _asked_of(event)).child = event.node
+            case NodeEnded():
+                said = event.text if event.value is None else _json(event.value)
+                self._answered(event.key, said, event.status if event.error else "")
+            case _ if node_of(event):
+                self._of_node(event, self._question_of(node_of(event)))
+            case _:
+                pass
+
+    def _question_of(self, node: str) -> _Question:
+        return self._now if node == ROOT else self.children.setdefault(node, _Question(""))
+
+    def _of_node(self, event: Event, question: _Question) -> None:
+        match event:
             case CellStarted():
-                self._now.cells[event.cell] = _Cell(event.turn, event.code)
-            case CellEnded() if event.cell in self._now.cells:
-                self._now.cells[event.cell].result = event.result
+                question.cells[event.cell] = _Cell(event.turn, event.code)
+            case CellEnded() if event.cell in question.cells:
+                question.cells[event.cell].result = event.result
             case CallStarted() if event.kind in ("root", "final"):
                 pass
             case CallStarted():
-                self._called(event.key, event.cell, event.kind, event.prompt)
+                self._called(event.key, event.kind, event.prompt)
             case CallRefused():
-                self._called(event.key, event.cell, event.kind, "").error = event.error
+                self._called(event.key, event.kind, "").error = event.error
             case HostCalled():
-                self._called(event.key, event.cell, event.name, _json(event.arguments))
+                self._called(event.key, event.name, _json(event.arguments))
             case HostAnswered():
                 self._answered(event.key, _json(event.value), event.error)
             case CallEnded() if event.key.count("/") == 1:
-                self._replied(event)
+                _replied(event, question)
             case CallEnded():
                 self._answered(event.key, event.text, event.error)
             case _:
@@ -206,23 +236,37 @@ class _Fold:
             self.run = event.run
         self._now.final = self._now.answer = None
 
-    def _called(self, key: str, cell: int, name: str, asked: str) -> _Call:
+    def _called(self, key: str, name: str, asked: str) -> _Call:
         call = self._calls[key] = _Call(name, asked)
-        if cell in self._now.cells:
-            self._now.cells[cell].calls[key] = call
+        cells = self._question_of(key.partition("/")[0]).cells
+        if (cell := cell_of(key)) in cells:
+            cells[cell].calls[key] = call
         return call
 
     def _answered(self, key: str, reply: str, error: str) -> None:
         if key in self._calls:
             self._calls[key].reply, self._calls[key].error = reply, error
 
-    def _replied(self, event: CallEnded) -> None:
-        name = event.key.partition("/")[2]
-        said = event.text if not event.error else f"failed: {event.error}"
-        if name.startswith("final"):
-            self._now.final = said
-        elif name.removeprefix("turn").isdecimal():
-            self._now.replies[int(name.removeprefix("turn"))] = said
+
+def _replied(event: CallEnded, question: _Question) -> None:
+    name = event.key.partition("/")[2]
+    said = event.text if not event.error else f"failed: {event.error}"
+    if name.startswith("final"):
+        question.final = said
+    elif name.removeprefix("turn").isdecimal():
+        question.replies[int(name.removeprefix("turn"))] = said
+
+
+def _is_child(event: NodeStarted) -> bool:
+    """Whether it is one of its parent's, as every run names them: then no node is below itself."""
+    above = event.key.partition("/")[0]
+    return bool(above) and above == parent_of(event.node) and event.node.count(".") <= MOST_DEPTH
+
+
+def _asked_of(child: NodeStarted) -> str:
+    """Its question, and the data that it was given."""
+    given = "" if child.given is None else _json(msgspec.to_builtins(child.given))
+    return "\n".join(filter(None, (child.question, given)))
 
 
 def diff(a: Path, b: Path) -> Difference:
@@ -247,53 +291,75 @@ def diff(a: Path, b: Path) -> Difference:
 
 
 def _point(left: _Step | None, right: _Step | None) -> Point:
+    a, b = (None if step is None else step.text for step in (left, right))
     if left is not None and right is not None and left.where != right.where:
-        return Point(f"what follows: {left.where}, or {right.where}", left.text, right.text)
-    where = (left or right or _Step("", "")).where
-    return Point(where, None if left is None else left.text, None if right is None else right.text)
+        return Point(f"what follows: {left.where}, or {right.where}", a, b)
+    nodes = dict.fromkeys(step.node for step in (left, right) if step is not None and step.node)
+    which = f" ({' and '.join(nodes)})" if nodes else ""
+    return Point((left or right or _Step("", "")).where + which, a, b)
 
 
 def _steps(fold: _Fold, with_hashes: set[int], *, hide: bool) -> Iterator[_Step]:
     """All that is compared, in order. ``hide``: as a journal without texts has it."""
-
-    def step(where: str, text: str, *, ends_turn: bool = False) -> _Step:
-        return _Step(where, _hidden(text) if hide else text, ends_turn)
-
     for number, question in enumerate(fold.questions, 1):
-        yield step("the question" if number == 1 else f"question {number}", question.text)
+        asked = _hidden(question.text) if hide else question.text
+        yield _Step("the question" if number == 1 else f"question {number}", asked)
         if number == 1:
             yield _Step("the data", _data(fold, with_hashes, hide=hide))
-        for turn, reply in sorted(question.replies.items()):
-            yield step(f"the reply of turn {turn}", reply)
-            cells = [each for each in sorted(question.cells.items()) if each[1].turn == turn]
-            for cell, done in cells:
-                where = f"cell {cell} of turn {turn}"
-                yield step(f"the code of {where}", done.code)
-                for call in sorted(done.calls.items()):
-                    yield from _of_call(call[1], where, hide=hide)
-                yield from _of_result(done.result, where, hide=hide)
-            yield _Step(f"the end of turn {turn}", "", ends_turn=True)
-        if question.final is not None:
-            yield step("the reply to the last call", question.final)
+        yield from _of_turns(fold, question, "", "", hide=hide)
         if question.answer is not None:
-            yield step("the answer", question.answer.text)
+            answer = question.answer.text
+            yield _Step("the answer", _hidden(answer) if hide else answer)
             yield _Step("the status", question.answer.status)
 
 
-def _of_call(call: _Call, where: str, *, hide: bool) -> Iterator[_Step]:
+def _of_turns(
+    fold: _Fold, question: _Question, whose: str, node: str, *, hide: bool
+) -> Iterator[_Step]:
+    """The turns of the root, or of the child ``node``, ``whose`` says which in words."""
+
+    def step(where: str, text: str) -> _Step:
+        return _Step(where + whose, _hidden(text) if hide else text, node=node)
+
+    for turn, reply in sorted(question.replies.items()):
+        yield step(f"the reply of turn {turn}", reply)
+        cells = [each for each in sorted(question.cells.items()) if each[1].turn == turn]
+        for cell, done in cells:
+            where = f"cell {cell} of turn {turn}"
+            yield step(f"the code of {where}", done.code)
+            for _, call in sorted(done.calls.items()):
+                for asked in _of_call(fold, call, where + whose, hide=hide):
+                    yield asked if asked.node else msgspec.structs.replace(asked, node=node)
+            yield _Step(f"the end of {where}{whose}", _ended(done.result), node=node)
+            for part, text in _of_result(done.result):
+                yield step(f"the {part} of {where}", text)
+        yield _Step(f"the end of turn {turn}{whose}", "", ends_turn=not node)
+    if question.final is not None:
+        yield step("the reply to the last call", question.final)
+
+
+def _of_call(fold: _Fold, call: _Call, where: str, *, hide: bool) -> Iterator[_Step]:
     what = f"a call of {call.name} in {where}"
-    asked = [call.asked, call.reply, call.error]
-    shown = [_hidden(text) for text in asked] if hide else asked
-    for part, text in zip(("the prompt", "the reply", "the failure"), shown, strict=True):
-        yield _Step(f"{part} of {what}", text)
+
+    def step(part: str, text: str) -> _Step:
+        return _Step(f"{part} of {what}", _hidden(text) if hide else text, node=call.child)
+
+    yield step("the prompt", call.asked)
+    if call.child:
+        whose = f" of a child asked in {where}"
+        yield from _of_turns(fold, fold.children[call.child], whose, call.child, hide=hide)
+    yield step("the reply", call.reply)
+    yield step("the failure", call.error)
 
 
-def _of_result(result: CellResult | None, where: str, *, hide: bool) -> Iterator[_Step]:
-    yield _Step(f"the end of {where}", "it never ended" if result is None else result.ended)
+def _of_result(result: CellResult | None) -> Iterator[tuple[str, str]]:
     if result is not None:
-        yield _Step(f"the output of {where}", _hidden(result.output) if hide else result.output)
-        error = result.error.message if result.error is not None else ""
-        yield _Step(f"the error of {where}", _hidden(error) if hide else error)
+        yield "output", result.output
+        yield "error", result.error.message if result.error is not None else ""
+
+
+def _ended(result: CellResult | None) -> str:
+    return "it never ended" if result is None else result.ended
 
 
 def _data(fold: _Fold, with_hashes: set[int], *, hide: bool) -> str:

@@ -9,7 +9,15 @@ from pathlib import Path
 
 import msgspec
 
-from abyme.events import DocumentHashed, DocumentLoaded, Event, RunEnded, RunForked, RunStarted
+from abyme.events import (
+    DataLoaded,
+    DocumentHashed,
+    DocumentLoaded,
+    Event,
+    RunEnded,
+    RunForked,
+    RunStarted,
+)
 from abyme.journal.files import open_regular
 from abyme.journal.format import DATA
 from abyme.types import Quote
@@ -41,6 +49,8 @@ class Evidence:
         self._loaded: list[_Loaded] = []
         self._current: dict[int, _Loaded] = {}
         self._quotes: list[tuple[Quote, _Loaded | None]] = []
+        self._asked_about = 0
+        """How many of the documents are the root's; what code made for children follows them."""
         self.hashed = 0
         """Documents whose bytes were read and have the hash they had."""
         self.proved = 0
@@ -66,8 +76,11 @@ class Evidence:
                 loaded = self._current[event.index]
                 loaded.sha256 = event.sha256
                 loaded.copied = loaded.copied or event.copied
+            case DataLoaded():
+                self._asked_about = event.documents
             case RunEnded():
-                names = {loaded.event.name: loaded for loaded in self._current.values()}
+                asked_about = (self._current.get(n) for n in range(self._asked_about))
+                names = {loaded.event.name: loaded for loaded in asked_about if loaded is not None}
                 quotes = event.answer.quotes
                 self._quotes += [(quote, names.get(quote.document)) for quote in quotes]
 

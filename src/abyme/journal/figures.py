@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from abyme.events import CellEnded, Event, TurnEnded, WorkerStarted
-
-ROOT = "0"
-"""The id of the node that every run begins with."""
+from abyme.events import ROOT, CellEnded, Event, TurnEnded, WorkerStarted
 
 
 class Figures:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from abyme.events import (
+    ROOT,
     CallCached,
     CallEnded,
     CallGivenUp,
@@ -21,7 +22,6 @@ from abyme.events import (
     NodeEnded,
     QuestionAsked,
 )
-from abyme.journal.figures import ROOT
 
 
 class Outcome(msgspec.Struct, frozen=True):

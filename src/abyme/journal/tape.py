@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from abyme.events import (
+    ROOT,
     CallEnded,
     CallStarted,
     DataLoaded,
@@ -26,7 +27,7 @@ from abyme.events import (
     RunStarted,
     Terms,
 )
-from abyme.journal.figures import ROOT, Figures
+from abyme.journal.figures import Figures
 from abyme.journal.node_tape import NodeTape
 from abyme.journal.outcomes import Outcomes
 from abyme.journal.reader import Record

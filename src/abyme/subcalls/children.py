@@ -111,7 +111,7 @@ class Children:
 
     def _tell_asked(self, cell: int, count: int) -> None:
         if count:
-            self._emit(CallsAsked(self._book.node, cell, count))
+            self._emit(CallsAsked(self._book.node, cell, count, True))
 
 
 def challenge(parent: NodeData, question: str, child: NodeData, asked: str) -> str:

@@ -37,12 +37,6 @@ class Keys:
         return f"{self._node}/{cell}/{request_hash(name, arguments)}/0"
 
 
-def cell_of(key: str) -> int:
-    """The cell that made the call of this key; 0 for a call that no code made."""
-    _, cell, *request = key.split("/")
-    return int(cell) if request else 0
-
-
 def occurrence_of(key: str) -> int:
     """How many equal calls its cell made before this one."""
     return int(key.rpartition("/")[2])

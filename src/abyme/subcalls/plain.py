@@ -193,10 +193,10 @@ class PlainCalls:
             self._emit(CallRefused(*refused))
             raise
 
-    def tell_asked(self, cell: int, count: int) -> None:
-        """Tell whoever shows progress that so many calls are to be made."""
+    def tell_asked(self, cell: int, count: int, *, children: bool = False) -> None:
+        """Tell whoever shows progress that so many calls are to be made, or children to work."""
         if count:
-            self._emit(CallsAsked(self._book.node, cell, count))
+            self._emit(CallsAsked(self._book.node, cell, count, children))
 
     def _model(self, name: str | None) -> Model:
         try:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
+from abyme.events import cell_of
 from abyme.journal.outcomes import Outcome, Outcomes
-from abyme.subcalls.keys import cell_of, request_of
+from abyme.subcalls.keys import request_of
 
 NOT_MADE = Outcome(
     error="this call was not made when the cell first ran, and is not made now",

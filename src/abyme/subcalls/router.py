@@ -208,7 +208,7 @@ class Router:
 
         def refuse() -> None:
             self._plain.check_room(len(wanted))
-            self._plain.tell_asked(asker.cell, len(wanted))
+            self._plain.tell_asked(asker.cell, len(wanted), children=children is not None)
 
         requests = [request_of(each) for each in wanted]
         begin = Begin("rlm_start", {"wanted": requests}, make, refuse)

@@ -20,9 +20,10 @@ from rich.text import Text
 from rich.tree import Tree
 
 from abyme.cli.ask.notices import Notices
-from abyme.cli.ask.turns import Turn, Turns
+from abyme.cli.ask.turns import Child, Turn, Turns
 from abyme.cli.text import (
     bytes_text,
+    children_text,
     cost_text,
     count_text,
     limit_text,
@@ -30,7 +31,7 @@ from abyme.cli.text import (
     printable,
     seconds_text,
 )
-from abyme.events import Event, TurnEnded
+from abyme.events import ROOT, Event, TurnEnded
 from abyme.progress import Progress, Tally
 
 _EVERY = 0.1
@@ -38,6 +39,8 @@ _EVERY = 0.1
 _FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _CODE_LINES = 12
 _OUTPUT_LINES = 3
+_CHILDREN = 3
+"""Children at work of which each has a line."""
 _KEPT_FREE = 10
 """Lines of the terminal that code leaves to all else."""
 
@@ -87,10 +90,10 @@ class LiveTree:
             self._print_over("├── ")
         margin = "│   " if len(self._turns.all) > self._recalled else ""
         for line in self._notices.lines(event):
-            is_bad = line.startswith(("warning", "limit", "attempt", "the worker"))
+            is_bad = line.startswith(("warning", "limit", "attempt", "the worker", "child "))
             text = Text(printable(line), "yellow" if is_bad else "")
             self._console.print(Text.assemble((margin, "dim"), text))
-        if isinstance(event, TurnEnded):
+        if isinstance(event, TurnEnded) and event.node == ROOT:
             self._over = self._turns.current
 
     def tick(self) -> None:
@@ -143,8 +146,15 @@ class LiveTree:
         printed = [line for line in turn.output.split("\n")[-_OUTPUT_LINES - 1 :] if line.strip()]
         for line in printed[-_OUTPUT_LINES:]:
             branch.add(_line(f"> {line}", "dim"))
+        if now.children_at_work or now.children_waiting:
+            children = branch.add(_children(turn, now))
+            longest = list(self._turns.at_work.values())[:_CHILDREN]
+            for child in longest if self._console.height > 2 * _KEPT_FREE else ():
+                children.add(_line(_working(child), "dim"))
         if now.sub_calls_in_flight or now.sub_calls_waiting:
             branch.add(_sub_calls(turn, now))
+        if now.jobs:
+            branch.add(_line(f"{plural(now.jobs, 'job')} not fetched yet", "dim"))
 
     def _code(self, code: str) -> Text:
         """The beginning of the code that runs, coloured; coloured once, not for every frame."""
@@ -176,6 +186,23 @@ def _doing(turn: Turn, now: Progress) -> str:
     return f"turn {turn.number} · cell {turn.cells} runs · {elapsed}"
 
 
+def _children(turn: Turn, now: Progress) -> RenderableType:
+    """``3 children at work, 17 done``, and a bar of it."""
+    done = turn.children
+    total = done + now.children_at_work + now.children_waiting
+    parts = [f"{children_text(now.children_at_work)} at work"]
+    if now.children_waiting:
+        parts.append(f"{now.children_waiting:,} waiting")
+    parts.append(f"{done - turn.children_failed:,} done")
+    return _share(", ".join(parts), turn.children_failed, done, total)
+
+
+def _working(child: Child) -> str:
+    seconds = seconds_text(time.monotonic() - child.began)
+    turn = f"turn {child.turn} · " if child.turn else ""
+    return f"{child.node} · {turn}{seconds} · {' '.join(child.question[:200].split())}"
+
+
 def _sub_calls(turn: Turn, now: Progress) -> RenderableType:
     """``120 done · 64 in flight · 816 waiting · 2 failed``, and a bar of it."""
     done = turn.sub_calls
@@ -183,9 +210,14 @@ def _sub_calls(turn: Turn, now: Progress) -> RenderableType:
     parts = [f"{done - turn.failed:,} done", f"{now.sub_calls_in_flight:,} in flight"]
     if now.sub_calls_waiting:
         parts.append(f"{now.sub_calls_waiting:,} waiting")
-    text = Text("sub-calls: " + " · ".join(parts))
-    if turn.failed:
-        text.append(f" · {turn.failed:,} failed", "red")
+    return _share("sub-calls: " + " · ".join(parts), turn.failed, done, total)
+
+
+def _share(said: str, failed: int, done: int, total: int) -> RenderableType:
+    """A line, and a bar of how much of it is done."""
+    text = Text(said)
+    if failed:
+        text.append(f" · {failed:,} failed", "red")
     row = Table.grid(padding=(0, 1))
     row.add_row(text, ProgressBar(total, done, width=12))
     return row

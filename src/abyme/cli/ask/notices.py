@@ -24,6 +24,7 @@ from abyme.events import (
     Event,
     FinishHeld,
     LimitReached,
+    NodeEnded,
     QuestionAsked,
     RunForked,
     RunResumed,
@@ -32,6 +33,8 @@ from abyme.events import (
     WorkerEnded,
     WorkerRestored,
     WorkerStarted,
+    node_of,
+    parent_of,
 )
 from abyme.models.estimator import TokenEstimator
 from abyme.progress import Progress
@@ -43,6 +46,9 @@ UNCONFINED = (
 _QUESTION = 200
 _MOST_FAILURES = 20
 """Failed attempts that get a line of their own."""
+_MOST_OF_CHILDREN = 20
+"""Lines about children."""
+_WHY = 300
 
 
 class Notices:
@@ -57,6 +63,7 @@ class Notices:
         self._said = False
         self._warned = False
         self._failures = 0
+        self._of_children = 0
 
     def recall(self, before: Progress, *, in_turn: bool) -> None:
         """How far the run had come before it goes on; ``in_turn``: its last turn was not over."""
@@ -64,6 +71,9 @@ class Notices:
 
     def lines(self, event: Event) -> Iterator[str]:
         """What is to be said of ``event``; mostly nothing."""
+        if parent_of(node := node_of(event)) and not isinstance(event, AttemptFailed):
+            yield from self._of_child(node, event)
+            return
         match event:
             case RunStarted():
                 self._started = event
@@ -108,6 +118,27 @@ class Notices:
                 yield f"limit reached: {event.detail}"
             case _:
                 pass
+
+    def _of_child(self, node: str, event: Event) -> Iterator[str]:
+        """What goes wrong in a child. Hundreds that fail alike are not worth hundreds of lines."""
+        match event:
+            case WorkerStarted() if not event.layers and not self._warned:
+                self._warned = True
+                yield UNCONFINED
+                return
+            case WorkerEnded():
+                line = f"child {node}: its worker ended ({event.how}); a fresh one is rebuilt"
+            case WorkerRestored():
+                line = f"child {node}: {restored_text(event)}"
+            case NodeEnded(status="partial" | "failed"):
+                line = event.error or f"child {node} ended {event.status}"
+            case _:
+                return
+        self._of_children += 1
+        if self._of_children <= _MOST_OF_CHILDREN:
+            yield _beginning(line, _WHY)
+        if self._of_children == _MOST_OF_CHILDREN:
+            yield "what befalls further children is counted, not shown (abyme show has it)"
 
     def _where(self) -> str:
         turn = self._before.turn
@@ -187,9 +218,9 @@ def _so_far(before: Progress) -> str:
     return " · ".join(parts)
 
 
-def _beginning(question: str) -> str:
-    line = " ".join(question.split())
-    return line if len(line) <= _QUESTION else f"{line[: _QUESTION - 1]}…"
+def _beginning(text: str, most: int = _QUESTION) -> str:
+    line = " ".join(text[: 4 * most].split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def _run(run: str, terms: Terms) -> str:

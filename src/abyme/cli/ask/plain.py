@@ -7,8 +7,19 @@ from collections.abc import Callable, Iterator, Sequence
 
 from abyme.cli.ask.notices import Notices
 from abyme.cli.ask.turns import Turns
-from abyme.cli.text import bytes_text, plural, seconds_text
-from abyme.events import CallEnded, CellEnded, CellStarted, Event, TurnEnded
+from abyme.cli.text import bytes_text, children_text, plural, seconds_text
+from abyme.events import (
+    ROOT,
+    CallEnded,
+    CellEnded,
+    CellStarted,
+    Event,
+    NodeEnded,
+    NodeStarted,
+    TurnEnded,
+    cell_of,
+    node_of,
+)
 from abyme.progress import Tally
 
 _SILENT = 15.0
@@ -46,7 +57,7 @@ class Plain:
             for line in self._details(event):
                 self._say(line)
         turn = self._turns.current
-        if isinstance(event, TurnEnded) and turn is not None:
+        if isinstance(event, TurnEnded) and event.node == ROOT and turn is not None:
             self._say(turn.line())
 
     def tick(self) -> None:
@@ -67,30 +78,55 @@ class Plain:
             loaded = f"{plural(now.documents, 'document')}, {bytes_text(now.bytes)}"
             return f"… loading: {loaded} · {seconds_text(now.seconds)}"
         parts = [f"… turn {now.turn}, {now.stage}"]
+        if now.children_at_work or now.children_waiting:
+            parts.append(
+                f"{children_text(now.children_at_work)} at work"
+                + (f", {now.children_waiting:,} waiting" if now.children_waiting else "")
+                + f", {now.children_done:,} done"
+                + (f", {now.children_failed:,} failed" if now.children_failed else "")
+            )
         if now.sub_calls_in_flight or now.sub_calls_waiting:
             parts.append(
                 f"{now.sub_calls_done:,} sub-calls done, {now.sub_calls_in_flight:,} in flight"
                 + (f", {now.sub_calls_waiting:,} waiting" if now.sub_calls_waiting else "")
                 + (f", {now.sub_calls_failed:,} failed" if now.sub_calls_failed else "")
             )
+        if now.jobs:
+            parts.append(f"{plural(now.jobs, 'job')} not fetched yet")
         parts += [f"{now.usage.tokens:,} tokens", seconds_text(now.seconds)]
         return " · ".join(parts)
 
     def _details(self, event: Event) -> Iterator[str]:
+        """What the root writes and its code prints; of children their beginnings and ends."""
+        node = node_of(event)
         match event:
-            case CallEnded() if event.key.count("/") == 1:
+            case CallEnded() if cell_of(event.key):
+                said = f"failed: {event.error}" if event.error else _excerpt(event.text)
+                figures = f"{event.usage.tokens:,} tokens, {event.seconds:.1f} s"
+                whose = "sub-call" if node == ROOT else f"sub-call of {node}"
+                yield f"    {whose}: {said} · {figures}"
+            case NodeStarted() if node != ROOT:
+                yield f"    child {node} begins: {_excerpt(event.question)}"
+            case NodeEnded():
+                said = _excerpt(event.error or event.text)
+                yield f"    child {node} {event.status}: {said} · {_figures(event)}"
+            case _ if node != ROOT:
+                pass
+            case CallEnded():
                 turn = self._turns.current
                 if turn is not None and turn.says:
                     yield f"  {turn.says}"
-            case CallEnded():
-                said = f"failed: {event.error}" if event.error else _excerpt(event.text)
-                yield f"    sub-call: {said} · {event.usage.tokens:,} tokens, {event.seconds:.1f} s"
             case CellStarted():
                 yield from (f"  | {line}" for line in event.code.split("\n"))
             case CellEnded():
                 yield from _output(event)
             case _:
                 pass
+
+
+def _figures(event: NodeEnded) -> str:
+    tokens = f"{event.usage.tokens:,} tokens"
+    return f"{plural(event.turns, 'turn')}, {tokens}, {event.seconds:.1f} s"
 
 
 def _output(event: CellEnded) -> Iterator[str]:

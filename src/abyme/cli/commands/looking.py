@@ -26,17 +26,22 @@ def _complete_status(ctx: click.Context, param: click.Parameter, incomplete: str
 @click.command()
 @click.argument("run", required=False, shell_complete=options.complete_run)
 @click.option("--turn", type=int, metavar="N", help="This turn alone, in full.")
+@click.option("--node", metavar="ID", help="This child, like 0.1, with what is below it.")
 @click.option("--json", "as_json", is_flag=True, help="The events, one JSON a line.")
 @options.runs
-def show(run: str | None, turn: int | None, as_json: bool, runs_folder: str | None) -> None:
+def show(
+    run: str | None, turn: int | None, node: str | None, as_json: bool, runs_folder: str | None
+) -> None:
     """Show a run: turns, code, output, calls, cost, answer.
 
-    RUN is an id, the beginning of one, or a folder; the newest run where it is not given.
+    RUN is an id, the beginning of one, or a folder; the newest run where it is not given. Where
+    there are children, the tree of them comes first; the turns are the root's.
 
     \b
     abyme show                     the newest run
     abyme show 20261123-09         a run by the beginning of its id
     abyme show --turn 2            one turn with every prompt and reply, whole
+    abyme show --node 0.3          a child's turns, calls and answer
     abyme show --json | jq .event  the journal's events
     """
     from abyme.cli import show
@@ -46,9 +51,9 @@ def show(run: str | None, turn: int | None, as_json: bool, runs_folder: str | No
     where = options.runs_at(runs_folder)
     folder = newest_run(where) if run is None else find_run(where, run)
     if as_json:
-        show.show_json(folder, put, turn=turn)
+        show.show_json(folder, put, turn=turn, node=node)
     else:
-        show.show(folder, put, turn=turn, width=width())
+        show.show(folder, put, turn=turn, node=node or "0", width=width())
 
 
 @click.command()

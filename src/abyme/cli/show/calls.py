@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from abyme.cli.show.page import Line, Piece, Span, Style, line
 from abyme.cli.show.values import Call
-from abyme.cli.text import columns, cost_text, fitting, plural, printable
+from abyme.cli.text import children_text, columns, cost_text, fitting, plural, printable
 
 _ALL = 12
 """Calls of one function that are all shown; of more, these many of both ends and what failed."""
@@ -32,10 +32,12 @@ def call_tree(calls: Sequence[Call], width: int) -> Iterator[Piece]:
 def calls_in_full(calls: Sequence[Call]) -> Iterator[Piece]:
     """Every call with its whole prompt and reply."""
     for call in calls:
-        facts = " · ".join([f"call {call.number:,} of {len(calls):,}", *_facts(call)])
+        place = f"call {call.number:,} of {len(calls):,}"
+        child = [f"child {call.child}", call.given] if call.child else []
+        facts = " · ".join(filter(None, [place, *child, *_facts(call)]))
         yield line((_name([call]), "call"), (f" · {facts}", "dim"), margin="  ")
         yield from (line((note, "bad"), margin=_MARGIN) for note in call.notes)
-        what = "prompt" if call.model else "arguments"
+        what = "question" if call.child else "prompt" if call.model else "arguments"
         if call.asked:
             yield line((f"{what}, {plural(len(call.asked), 'character')}", "dim"), margin=_MARGIN)
             yield from _text(call.asked)
@@ -44,7 +46,7 @@ def calls_in_full(calls: Sequence[Call]) -> Iterator[Piece]:
         elif not call.ended:
             yield line((_outcome(call), _style(call)), margin=_MARGIN)
         else:
-            what = "reply" if call.model else "value"
+            what = "answer" if call.child else "reply" if call.model else "value"
             yield line((f"{what}, {plural(len(call.said), 'character')}", "dim"), margin=_MARGIN)
             yield from _text(call.said)
 
@@ -56,7 +58,9 @@ def _group_head(group: Sequence[Call]) -> Line:
         return line(*spans, margin=_MARGIN)
     failed = sum(bool(call.error) for call in group)
     in_flight = sum(call.in_flight for call in group)
-    spans.append((f" · {plural(len(group), 'call')}", ""))
+    children = all(call.child for call in group)
+    count = children_text(len(group)) if children else plural(len(group), "call")
+    spans.append((f" · {count}", ""))
     if failed:
         spans.append((f" ({failed:,} failed)", "bad"))
     if in_flight:
@@ -82,6 +86,7 @@ def _group(group: Sequence[Call], width: int) -> Iterator[Piece]:
             yield line((row, "dim"), margin=_MARGIN + branch, rest=_MARGIN + below)
             continue
         number = f"{row.number:>{digits}} " if len(group) > 1 else ""
+        number = f"{row.child} " if row.child else number
         margin = _MARGIN + branch + number
         rest = _MARGIN + below + " " * len(number)
         facts = _joined([*_facts(row), *row.notes]) if len(group) > 1 else ""
@@ -140,6 +145,8 @@ def _name(group: Sequence[Call]) -> str:
 
 def _facts(call: Call) -> list[str]:
     facts = []
+    if call.child and call.ended:
+        facts.append(plural(call.turns, "turn"))
     if call.model and call.ended:
         facts.append(f"{call.usage.tokens:,} tokens")
         if call.cost:
@@ -171,7 +178,7 @@ def _joined(facts: Iterable[str]) -> str:
 
 def _shared(group: Sequence[Call]) -> int:
     """How many characters the prompts of a batch have in common, where that is worth a line."""
-    asked = [call.asked for call in group if call.model]
+    asked = [call.asked for call in group if call.model and not call.child]
     if len(asked) < _BATCH:
         return 0
     first, last = min(asked), max(asked)  # what these two share, those between them share too
@@ -184,6 +191,8 @@ def _shared(group: Sequence[Call]) -> int:
 
 def _asked(call: Call, shared: int) -> str:
     """What was asked, without what all of its batch were asked."""
+    if call.child and call.given:
+        return f"{_quoted(call.asked)} of {_squeezed(call.given)}"
     if call.model:
         return f"“… {_quoted(call.asked[shared:])[1:]}" if shared else _quoted(call.asked)
     return f"({_squeezed(call.asked)})" if call.asked else ""

@@ -21,6 +21,7 @@ from abyme.cli.text import (
     quote_rows,
 )
 from abyme.dialects.cells import spoken
+from abyme.events import NodeEnded, NodeStarted, cell_of, parent_of
 from abyme.types import Answer, CellResult
 
 _PROSE = 6
@@ -45,6 +46,9 @@ def head(parts: Head) -> Iterator[Piece]:
         (f" · {_when(parts.at)} · abyme {started.version}", "dim"),
         rest=" " * _LABEL,
     )
+    if parts.node is not None and parent_of(parts.node.node):
+        yield from _child_head(parts, parts.node)
+        return
     sub = "" if started.sub_model == started.model else f" · sub-calls {started.sub_model}"
     base = f" · {started.base_url}" if started.base_url else ""
     yield _labelled("model", started.model + sub + base)
@@ -57,6 +61,15 @@ def head(parts: Head) -> Iterator[Piece]:
     if parts.worker is not None:
         layers = ", ".join(parts.worker.layers) or "not confined"
         yield _labelled("sandbox", f"{parts.worker.sandbox}, {layers}")
+
+
+def _child_head(parts: Head, node: NodeStarted) -> Iterator[Piece]:
+    """What a child was asked, by which cell, of whom, about what."""
+    cell = f", asked by cell {cell_of(node.key)} of {node.parent}"
+    yield _labelled("child", f"{node.node}{cell}")
+    yield _labelled("model", node.model)
+    yield _labelled("question", " ".join(node.question.split()), "bold")
+    yield _labelled("data", parts.given or "not known")
 
 
 def turn_in_brief(turn: Turn, width: int) -> Iterator[Piece]:
@@ -98,6 +111,9 @@ def turn_in_full(turn: Turn) -> Iterator[Piece]:
 def ending(end: End) -> Iterator[Piece]:
     """The answer with its quotes and what the run took; or where the journal stops."""
     yield from _notes(end.notes)
+    if end.ended is not None:
+        yield from _child_ended(end.ended)
+        return
     if end.answer is None:
         when = f", at {_when(end.at)}" if end.at else ""
         yield Rule("no answer yet" if end.going else "no answer")
@@ -108,6 +124,25 @@ def ending(end: End) -> Iterator[Piece]:
         return
     yield from _answer(end.answer)
     yield line((answer_run(end.answer), "dim"), rest="  ")
+
+
+def _child_ended(ended: NodeEnded) -> Iterator[Piece]:
+    """What a child handed to its parent's code, and what it and all below it took."""
+    yield Rule("answer" if ended.status == "complete" else "draft")
+    if ended.text:
+        yield from _rows(ended.text, "", "")
+    yield line("")
+    facts = [
+        plural(ended.turns, "turn"),
+        plural(ended.usage.calls, "call"),
+        f"{ended.usage.tokens:,} tokens",
+        cost_text(ended.cost),
+        f"{ended.seconds:.2f} s",
+    ]
+    style: Style = _STATUS.get(ended.status, "dim")
+    yield line((ended.status, style), f" · {' · '.join(facts)}", rest="  ")
+    if ended.error:
+        yield line((ended.error, "bad"), rest="  ")
 
 
 def section(parts: Section) -> Iterator[Piece]:

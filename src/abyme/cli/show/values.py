@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import msgspec
 
-from abyme.events import DataLoaded, RunStarted, WorkerStarted
+from abyme.events import DataLoaded, NodeEnded, NodeStarted, RunStarted, WorkerStarted
 from abyme.types import Answer, CellResult, Usage
 
 
 class Call(msgspec.Struct):
-    """A call that code made, of a model or of a function of the host."""
+    """A call that code made: of a model, of a child, or of a function of the host.
+
+    ``usage``, ``cost`` and ``seconds`` of a child are those of all below it too.
+    """
 
     number: int
     """Its place among the calls of its cell, from 1."""
@@ -30,6 +33,11 @@ class Call(msgspec.Struct):
     """Not ended, in a run that is still going."""
     again: bool = False
     """Its run was killed while it was in flight, and it was made again."""
+    child: str = ""
+    """The id of the child that answers it, where one does."""
+    given: str = ""
+    """What that child was given, in words."""
+    turns: int = 0
 
     @property
     def until(self) -> float:
@@ -97,6 +105,9 @@ class Head(msgspec.Struct):
     started: RunStarted | None = None
     data: DataLoaded | None = None
     worker: WorkerStarted | None = None
+    node: NodeStarted | None = None
+    """The node that is told of; None in a run that was killed early, and where there is no such."""
+    given: str = ""
 
 
 class Section(msgspec.Struct, frozen=True):
@@ -120,3 +131,5 @@ class End(msgspec.Struct):
     notes: list[Note]
     answer: Answer | None = None
     going: bool = False
+    ended: NodeEnded | None = None
+    """Of a child, where it is over."""
