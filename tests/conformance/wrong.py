@@ -758,8 +758,9 @@ class LeavesItsWorker(Wrong):
         functions: tuple[Function, ...],
         seed: int = 0,
     ) -> AsyncIterator[Repl]:
-        opened = workers.open(data, self.host(host), functions)
-        self.left.append(opened)
+        others = self.box.workers()  # nor those that it is one of
+        opened = (await others.__aenter__()).open(data, self.host(host), functions)
+        self.left += (others, opened)
         yield await opened.__aenter__()
 
 

@@ -114,8 +114,8 @@ def test_an_unknown_event_is_an_error_that_names_the_line(runs: Path) -> None:
 def test_a_journal_of_a_later_format_is_refused_in_one_line(runs: Path) -> None:
     answer = ask(runs, [cell("FINAL(1)")])
     path = runs / answer.run / "journal.jsonl"
-    path.write_bytes(path.read_bytes().replace(b'"format":2', b'"format":3', 1))
-    with pytest.raises(JournalError, match="has format 3; this version of abyme reads up to 2"):
+    path.write_bytes(path.read_bytes().replace(b'"format":3', b'"format":4', 1))
+    with pytest.raises(JournalError, match="has format 4; this version of abyme reads up to 3"):
         events_of(runs, answer)
 
 

@@ -80,7 +80,6 @@ print("all of it", c.findall.__self__ is c)"""
         ("context.replace('a', 'b')", "slice first"),
         ("llm_query(context)", "slices t[a:b]"),
         ("llm_query_batched([context])", "slices t[a:b]"),
-        ("rlm_query('what?', context)", "slices t[a:b]"),
         ("FINAL(context)", "slices"),
         ("import re; re.compile('a').finditer(context)", "t.finditer(p)"),
         ("import json; json.loads(context)", "slices t[a:b]"),
