@@ -760,7 +760,7 @@ class LeavesItsWorker(Wrong):
     ) -> AsyncIterator[Repl]:
         others = self.box.workers()  # nor those that it is one of
         opened = (await others.__aenter__()).open(data, self.host(host), functions)
-        self.left += (others, opened)
+        self.left.extend((others, opened))
         yield await opened.__aenter__()
 
 
