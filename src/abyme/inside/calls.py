@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from .channel import Channel
@@ -13,6 +14,28 @@ from .reception import Reception
 from .results import error_from
 
 Settle = Callable[[Frame], None]
+
+_AHEAD = 3
+"""Calls of one batch that are in flight together: the host takes that many of the longest."""
+
+
+class _Awaited:
+    """A call that a thread has made, and waits for."""
+
+    def __init__(self) -> None:
+        self._answered = threading.Lock()
+        self._answered.acquire()
+        self._reply: Frame = {}
+        self.number = 0
+
+    def settle(self, reply: Frame) -> None:
+        self._reply = reply
+        self._answered.release()
+
+    def reply(self) -> Frame:
+        """Wait for it; once. In the main thread a signal interrupts this."""
+        self._answered.acquire()
+        return self._reply
 
 
 class Calls:
@@ -33,6 +56,27 @@ class Calls:
     def ask(self, name: str, arguments: dict[str, Any]) -> Any:
         """Ask the host and wait. Raises the exception that the host answered with."""
         return _value(self._wait(self._call(name, arguments)))
+
+    def ask_several(self, name: str, several: Iterable[dict[str, Any]]) -> list[Frame]:
+        """The reply frames of several calls, in order: the next are asked before one is answered.
+
+        They come to the host in order, too.
+        """
+        waiting: deque[_Awaited] = deque()
+        replies: list[Frame] = []
+        try:
+            for arguments in several:
+                if len(waiting) == _AHEAD:
+                    replies.append(waiting[0].reply())
+                    waiting.popleft()
+                waiting.append(self._begin(self._call(name, arguments)))
+            while waiting:
+                replies.append(waiting[0].reply())
+                waiting.popleft()
+        finally:
+            for awaited in waiting:
+                self._give_up(awaited.number)
+        return replies
 
     async def ask_async(self, name: str, arguments: dict[str, Any]) -> Any:
         """The same for a coroutine of any running loop; cancelling it gives the call up."""
@@ -104,21 +148,17 @@ class Calls:
             raise
         return number
 
+    def _begin(self, frame: Frame) -> _Awaited:
+        awaited = _Awaited()
+        awaited.number = self._start(frame, awaited.settle)
+        return awaited
+
     def _wait(self, frame: Frame) -> Frame:
-        answered = threading.Lock()
-        answered.acquire()
-        replies: list[Frame] = []
-
-        def settle(reply: Frame) -> None:
-            replies.append(reply)
-            answered.release()
-
-        number = self._start(frame, settle)
+        awaited = self._begin(frame)
         try:
-            answered.acquire()  # in the main thread a signal interrupts this
+            return awaited.reply()
         finally:
-            self._give_up(number)
-        return replies[0]
+            self._give_up(awaited.number)
 
     def _give_up(self, number: int) -> None:
         """Nobody waits for this call any more. Where it is not answered yet the host is told."""

@@ -47,11 +47,12 @@ def encode(frame: Frame) -> bytes:
     except RecursionError:
         raise FrameError(f"nested deeper than {MAX_DEPTH}") from None
     raw = body.encode("utf-8", "surrogatepass")
-    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _too_deep(frame):
+    brackets = _brackets(raw)
+    if brackets > MAX_DEPTH and _too_deep(frame):
         raise FrameError(f"nested deeper than {MAX_DEPTH}")
     if len(raw) > MAX_FRAME:
         raise FrameError(f"a frame of {len(raw):,} bytes is over the limit of {MAX_FRAME:,}")
-    _check_size(raw)
+    _check_size(raw, brackets)
     return len(raw).to_bytes(4, "big") + raw
 
 
@@ -85,7 +86,8 @@ class Decoder:
 
 
 def _decode(body: bytes) -> Frame:
-    _check_size(body)
+    brackets = _brackets(body)
+    _check_size(body, brackets)
     try:
         frame = _read(body.decode("utf-8", "surrogatepass"))
     except (ValueError, RecursionError) as error:
@@ -93,17 +95,19 @@ def _decode(body: bytes) -> Frame:
     if not isinstance(frame, dict) or not isinstance(frame.get("t"), str):
         raise FrameError("not a frame: no type")
     # Counting brackets first keeps the walk away from nearly all frames.
-    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _too_deep(frame):
+    if brackets > MAX_DEPTH and _too_deep(frame):
         raise FrameError(f"not a frame: nested deeper than {MAX_DEPTH}")
     return frame
 
 
-def _check_size(body: bytes) -> None:
+def _brackets(body: bytes) -> int:
+    """Those that open, in texts too: no frame has more lists and objects."""
+    return body.count(b"[") + body.count(b"{")
+
+
+def _check_size(body: bytes, brackets: int) -> None:
     """Refuse what would take far more memory than its bytes, before any of it is built."""
-    if (
-        body.count(b"[") + body.count(b"{") > MAX_PARTS
-        and _outside_strings(body, b"[{") > MAX_PARTS
-    ):
+    if brackets > MAX_PARTS and _outside_strings(body, b"[{") > MAX_PARTS:
         raise FrameError(f"more than {MAX_PARTS:,} lists and objects")
     if body.count(b",") > MAX_VALUES and _outside_strings(body, b",") >= MAX_VALUES:
         raise FrameError(f"more than {MAX_VALUES:,} values")

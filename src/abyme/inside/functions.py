@@ -16,6 +16,7 @@ from .results import (
     Results,
     SchemaError,
     ToolError,
+    joined,
 )
 
 EXCEPTIONS: dict[str, Any] = {
@@ -48,10 +49,10 @@ def model_calls(calls: Calls) -> dict[str, Callable[..., Any]]:
     ) -> Results:
         """Ask all prompts at once; answers in their order, a Failed where there is none."""
         given = _options(model, schema)
-        items: list[Any] = []
-        for some in in_pieces(_texts(prompts)):
-            items += calls.ask("llm_query_batched", {"prompts": some, **given})
-        return Results.from_frames(items)
+        pieces = list(in_pieces(_texts(prompts)))
+        several = ({"prompts": piece, **given} for piece in pieces)
+        replies = calls.ask_several("llm_query_batched", several)
+        return Results.from_frames(joined(replies, list(map(len, pieces))))
 
     async def allm_query(prompt: str, model: str | None = None, schema: Any = None) -> Any:
         """``llm_query`` for ``await`` and ``asyncio.gather``; cancelling it ends the call."""

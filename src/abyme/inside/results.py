@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 
@@ -108,6 +108,23 @@ class Results(list[Any]):
     def from_frames(cls, items: Iterable[Any]) -> Results:
         """From the host's list of ``{"value": …}`` and ``{"error": …}``."""
         return cls(item_from(index, item) for index, item in enumerate(items))
+
+
+def joined(replies: Sequence[dict[str, Any]], sizes: Sequence[int]) -> list[dict[str, Any]]:
+    """The items of a batch that was asked in pieces, so many in each, from its reply frames.
+
+    Where a piece failed as a whole its items did, and the others are kept: they were paid for.
+    Where all did, raises what the first of them came to.
+    """
+    if replies and all("error" in reply for reply in replies):
+        raise error_from(replies[0]["error"])
+    items: list[dict[str, Any]] = []
+    for reply, size in zip(replies, sizes, strict=True):
+        if "error" in reply:
+            items += [{"error": reply["error"]}] * size
+        else:
+            items += reply["value"]
+    return items
 
 
 def item_from(index: int, item: dict[str, Any]) -> Any:

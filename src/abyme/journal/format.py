@@ -69,6 +69,8 @@ def encode_short(event: Any) -> bytes | None:
 
     Nearly all events, and several times as fast as walking through their values.
     """
+    if len(getattr(event, "prompt", "")) > INLINE_CHARS:  # no need to encode it to see that
+        return None
     try:
         body = _ENCODER.encode(event)
     except UnicodeEncodeError:

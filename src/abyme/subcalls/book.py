@@ -92,7 +92,7 @@ class CallBook:
         are run again.
         """
         cell = asker.cell
-        keys = [self._keys.next(cell, name, arguments) for name, arguments in requests]
+        keys = self._keys.each(cell, requests)
         asker.keys.append(keys[0])
         rerun = self.rerun
         if rerun is None:

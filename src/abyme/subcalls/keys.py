@@ -5,7 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any
+
+import msgspec
+
+_LONG = 1_000
+_encode = msgspec.json.Encoder().encode
+_write = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+
+Written = dict[int, bytes]
+"""Long texts as they are hashed, by their ``id``: for as long as somebody holds the texts."""
 
 
 class Keys:
@@ -25,9 +35,17 @@ class Keys:
         for entry in [entry for entry in self._seen if entry[0] == cell]:
             del self._seen[entry]
 
-    def next(self, cell: int, name: str, arguments: dict[str, Any]) -> str:
+    def each(self, cell: int, requests: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:
+        """The keys of the calls that ``cell`` makes now, in order."""
+        # A batch is known by all its texts, and each of its calls by one of them.
+        written: Written | None = {} if len(requests) > 1 else None
+        return [self.next(cell, name, arguments, written) for name, arguments in requests]
+
+    def next(
+        self, cell: int, name: str, arguments: dict[str, Any], written: Written | None = None
+    ) -> str:
         """The key of the call that ``cell`` makes now."""
-        digest = request_hash(name, arguments)
+        digest = request_hash(name, arguments, written)
         occurrence = self._seen[cell, digest]
         self._seen[cell, digest] += 1
         return f"{self._node}/{cell}/{digest}/{occurrence}"
@@ -48,7 +66,44 @@ def request_of(key: str) -> str:
     return f"{node}/{request[0]}" if request else key
 
 
-def request_hash(name: str, arguments: dict[str, Any]) -> str:
-    """16 hex digits over the canonical form of a request."""
-    canonical = json.dumps([name, arguments], sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode("ascii")).hexdigest()[:16]
+def request_hash(name: str, arguments: dict[str, Any], written: Written | None = None) -> str:
+    """16 hex digits over the canonical form of a request.
+
+    That is what ``json.dumps([name, arguments], sort_keys=True, separators=(",", ":"))`` gives:
+    journals hold these keys, so it never changes. ``written`` is used and added to.
+    """
+    digest = hashlib.sha256(b"[%b,{" % _write(name).encode("ascii"))
+    for position, key in enumerate(sorted(arguments)):
+        digest.update(b"%b%b:" % (b"," if position else b"", _write(key).encode("ascii")))
+        value = arguments[key]
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            digest.update(b"[")
+            _add_texts(digest, value, written)
+            digest.update(b"]")
+        elif isinstance(value, str):
+            _add_texts(digest, (value,), written)
+        else:
+            digest.update(_write(value).encode("ascii"))
+    digest.update(b"}]")
+    return digest.hexdigest()[:16]
+
+
+def _add_texts(digest: hashlib._Hash, texts: Iterable[str], written: Written | None) -> None:
+    for position, text in enumerate(texts):
+        if position:
+            digest.update(b",")
+        digest.update(_text(text, written))
+
+
+def _text(text: str, written: Written | None) -> bytes:
+    """One text as JSON in ASCII."""
+    if len(text) < _LONG:
+        return _write(text).encode("ascii")
+    if written is not None and (known := written.get(id(text))) is not None:
+        return known
+    # Several times as fast, and byte for byte the same but for what it does not escape.
+    alike = text.isascii() and "\x7f" not in text
+    raw = _encode(text) if alike else _write(text).encode("ascii")
+    if written is not None:
+        written[id(text)] = raw
+    return raw
