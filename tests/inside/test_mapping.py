@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from abyme.inside.mapping import CHARACTERS, ITEMS, ROUNDS, item_text, llm_map, packed
@@ -88,6 +88,7 @@ TEXTS = st.lists(st.text(max_size=30) | st.sampled_from(ODD), max_size=70)
 @given(
     TEXTS, st.integers(0, 10**6), st.sampled_from([0.0, 0.3, 1.0]), st.none() | st.integers(1, 9)
 )
+@example([""] * 10 + ["000", "0000"], 128_000, 1.0, 6)  # cut off before the quotation mark
 def test_no_answer_stands_at_the_wrong_item(
     items: list[str], seed: int, errs: float, batch: int | None
 ) -> None:

@@ -147,8 +147,9 @@ def said_by_number(reply: str) -> Iterator[tuple[int, Any]]:
             yield from pairs
             return
     for line in reply.split("\n"):
-        if found := _LINE.match(line.strip()):
-            yield int(found.group(1)), _unquoted(found.group(2).strip())
+        found = _LINE.match(line.strip())
+        if found and (said := found.group(2).strip()):  # else it was cut off, or left open
+            yield int(found.group(1)), _unquoted(said)
 
 
 def _pairs(text: str) -> list[tuple[int, Any]] | None:
