@@ -12,16 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from abyme import replay
+from abyme import Limits, replay
 from abyme.cli.runs import show_runs
 from abyme.cli.show import show
 from abyme.events import (
     AttemptFailed,
+    CallCached,
     CallEnded,
     CellEnded,
     DocumentLoaded,
     FinishHeld,
     HostAnswered,
+    NodeStarted,
     RunEnded,
     RunStarted,
 )
@@ -118,3 +120,21 @@ def test_a_run_of_format_2(runs: Path) -> None:
     assert tape.terms is not None and tape.terms.parameters == {"note": ("number",)}
     done = replay(str(folder), runs=runs)
     assert done.identical, done.difference
+
+
+def test_a_run_of_format_3(runs: Path) -> None:
+    """Children by reference and over a text that code made, a job, a reply that was kept."""
+    folder = copied("v3", runs)
+    assert verify(folder).whole
+    events = events_in(folder)
+    assert [event.node for event in of_kind(events, NodeStarted)] == [
+        "0", "0.1", "0.2", "0.3", "0.4",
+    ]  # fmt: skip
+    given = [event.given for event in of_kind(events, NodeStarted)]
+    assert [each and each.parts for each in given] == [None, ((0, 1),), ((1, 1),), ((2, 1),), ()]
+    assert len(of_kind(events, CallCached)) == 1
+    done = replay(str(folder), runs=runs)
+    assert done.identical and done.cells == 10, done.difference
+    rlm = scripted_rlm(runs, [cell("FINAL([kettles[0], said])")], limits=Limits(max_depth=2))
+    with rlm.session(run=str(folder)) as session:
+        assert session.ask("and then?").value == [400, ["one was asked", "two was asked"]]
