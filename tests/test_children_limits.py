@@ -242,3 +242,21 @@ def test_two_hundred_children_of_one_cell(runs: Path) -> None:
         answer = rlm.completion("q", text)
     assert answer.value == [2_000_000, []]
     assert not workers()
+
+
+def test_data_that_changes_under_a_child_ends_the_run(runs: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data.txt"
+    data.write_text("some text\n" * 2000)
+
+    def script(request: StubRequest) -> Any:
+        if "Question:\nchild" in request.messages[1]["content"]:
+            data.write_text("other text\n" * 1000)
+            return Reply(cell("FINAL(context[:4])"))
+        return Reply(
+            cell("try: rlm_query('child', context[:9000])\nexcept CallError: pass\nFINAL(1)")
+        )
+
+    with Stub(script) as stub:
+        rlm = RLM("m", base_url=stub.url, runs=runs, limits=Limits(max_depth=2))
+        answer = rlm.completion("q", data)
+    assert answer.status == "partial" and "changed while the run was using it" in answer.reason

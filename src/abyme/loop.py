@@ -18,7 +18,14 @@ import msgspec
 from abyme.dialects.base import MOST_REMINDERS, Dialect, Opening, TurnReport, TurnStatus
 from abyme.dialects.finish import Accepted, FinishRule, Held, Rejected, Verdict
 from abyme.dialects.prose import ProseFinish
-from abyme.errors import AbymeError, BudgetExceeded, ModelError, WindowExceeded
+from abyme.errors import (
+    AbymeError,
+    BudgetExceeded,
+    DataError,
+    JournalError,
+    ModelError,
+    WindowExceeded,
+)
 from abyme.events import (
     CallKind,
     DataMeasured,
@@ -56,6 +63,8 @@ class Outcome(msgspec.Struct, frozen=True):
     status: Literal["complete", "partial", "failed"]
     finish: Finish
     reason: str = ""
+    fatal: AbymeError | None = None
+    """What ends the whole run: its journal cannot be written, or its data is not what it was."""
 
 
 class Node:
@@ -347,7 +356,8 @@ async def conclude(node: Node, ended_by: AbymeError) -> Outcome:
             return Outcome("partial", finish, str(ended_by))
     advice = ended_by.advice if isinstance(ended_by, ModelError) else ""
     reason = f"{ended_by}; {advice}" if advice else str(ended_by)
-    return Outcome("partial" if node.replied else "failed", node.draft, reason)
+    fatal = ended_by if isinstance(ended_by, JournalError | DataError) else None
+    return Outcome("partial" if node.replied else "failed", node.draft, reason, fatal)
 
 
 async def last_answer(node: Node, ended_by: AbymeError) -> Finish | None:

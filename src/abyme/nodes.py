@@ -16,7 +16,7 @@ import msgspec
 from abyme.context.handing import Documents, Handing, NodeData
 from abyme.dialects.base import Opening, TurnStatus
 from abyme.dialects.messages import Fenced
-from abyme.errors import AbymeError, CallFailed, DataError, JournalError
+from abyme.errors import AbymeError, CallFailed, JournalError
 from abyme.events import CallRefused, Emit, NodeEnded, NodeStarted
 from abyme.inside.hits import cut_end
 from abyme.inside.schema import Misfit, Schema
@@ -233,13 +233,17 @@ class Nodes:
             with contextlib.suppress(JournalError):
                 self._end(live, node, "cancelled", "nobody waits for it any more")
             raise
-        except (JournalError, DataError):
+        except JournalError:
             raise
         except Exception as error:
             return self._end(live, node, "failed", _reason(started.node, error))
         if outcome.status == "complete":
             value = outcome.finish.text if schema is None else _typed(outcome.finish, schema)
             return self._end(live, node, "complete", "", outcome, value)
+        if outcome.fatal is not None:
+            with contextlib.suppress(JournalError):
+                self._end(live, node, outcome.status, outcome.reason, outcome)
+            raise outcome.fatal
         return self._end(live, node, outcome.status, outcome.reason, outcome)
 
     def _end(
