@@ -39,8 +39,9 @@ def test_the_public_names() -> None:
 
 def test_the_signature_of_rlm() -> None:
     assert list(inspect.signature(RLM).parameters) == [
-        "model", "sub_model", "base_url", "api_key", "limits", "price", "sub_price", "tools",
-        "runs", "sandbox", "cache", "redact", "durable", "harden_host",
+        "model", "sub_model", "child_models", "base_url", "api_key", "limits", "price",
+        "sub_price", "child_price", "tools", "runs", "sandbox", "cache", "redact", "durable",
+        "harden_host",
     ]  # fmt: skip
     assert list(inspect.signature(RLM.completion).parameters) == [
         "self", "question", "context", "progress",

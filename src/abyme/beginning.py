@@ -102,6 +102,7 @@ def terms_of(spec: RunSpec) -> Terms:
         prices=dict(spec.prices),
         sandbox=spec.sandbox.name,
         cache=spec.cache,
+        child_models=tuple(model.name for model in spec.child_models),
         parameters={name: tool.description.parameters for name, tool in spec.tools.items()},
     )
 

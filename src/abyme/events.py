@@ -40,6 +40,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     sandbox: str = ""
     parameters: dict[str, tuple[str, ...]] = {}
     cache: bool = False
+    child_models: tuple[str, ...] = ()
 
 
 class RunStarted(Event, frozen=True):
@@ -68,6 +69,8 @@ class RunStarted(Event, frozen=True):
     """Equal sub-calls are made once."""
     redacted: bool = False
     """Texts are kept as hashes alone: nothing of the run can be done again."""
+    child_models: tuple[str, ...] = ()
+    """Of nodes of depth 1, 2 and so on, the last for all below; empty: all have ``sub_model``."""
 
     @property
     def terms(self) -> Terms:

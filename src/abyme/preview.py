@@ -30,6 +30,10 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
 
     model: str
     sub_model: str
+    child_models: tuple[str, ...]
+    """Of children, depth by depth; empty where they have the sub-model."""
+    recursion: bool
+    """Whether code may set children to work; else ``rlm_query`` is a plain call."""
     messages: tuple[Message, ...]
     """The first request, whole."""
     first_tokens: int
@@ -64,7 +68,9 @@ def preview(spec: RunSpec, estimator: TokenEstimator) -> Preview:
         contextlib.closing(Unnamed(Path(folder))) as unnamed,
     ):
         data = load(spec.context, folder=Path(folder), unnamed=unnamed, **spec.reading)
+        recursion = spec.limits.max_depth > 1
         status = turn_status(Account(spec.limits).snapshot(), priced=spec.priced)
+        status = msgspec.structs.replace(status, recursion=recursion)
         opened, _ = opening(spec, data, status, estimator, spec.question)
     messages = Fenced().opening(opened)
     first = estimator.tokens(spec.model.name, sum(len(message.text) for message in messages))
@@ -72,6 +78,8 @@ def preview(spec: RunSpec, estimator: TokenEstimator) -> Preview:
     return Preview(
         model=spec.model.name,
         sub_model=spec.sub_model.name,
+        child_models=tuple(model.name for model in spec.child_models),
+        recursion=recursion,
         messages=messages,
         first_tokens=first,
         first_cost=_cost(spec, spec.model, first),

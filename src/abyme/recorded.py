@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 from urllib.parse import urlsplit
@@ -59,11 +59,13 @@ class Arguments(TypedDict):
 
     model: str | Model
     sub_model: str | Model | None
+    child_models: Sequence[str | Model]
     base_url: str | None
     api_key: str | None
     limits: Limits
     price: tuple[float, float] | None
     sub_price: tuple[float, float] | None
+    child_price: tuple[float, float] | None
     sandbox: Sandbox
 
 
@@ -72,11 +74,13 @@ def arguments_of(
     *,
     model: str | Model | None,
     sub_model: str | Model | None,
+    child_models: Sequence[str | Model] | None,
     base_url: str | None,
     api_key: str | None,
     limits: Limits | None,
     price: tuple[float, float] | None,
     sub_price: tuple[float, float] | None,
+    child_price: tuple[float, float] | None,
     sandbox: Sandbox | None,
 ) -> Arguments:
     """What makes an RLM as the one whose run has these ``terms``; what is given goes before them.
@@ -95,14 +99,19 @@ def arguments_of(
         sub_price = terms.prices.get(terms.sub_model)
     if sub_model is None and not same_sub:
         sub_model = model_named(terms.sub_model, "give sub_model=")
+    if child_models is None:
+        child_models = children_named(terms, "give child_models=")
+        child_price = child_price_of(terms) if child_price is None else child_price
     return Arguments(
         model=model_named(terms.model, "give model=") if model is None else model,
         sub_model=sub_model,
+        child_models=child_models,
         base_url=base_url,
         api_key=api_key,
         limits=limits or limits_named(terms.limits),
         price=price,
         sub_price=sub_price,
+        child_price=child_price,
         sandbox=sandbox or _sandbox_named(terms.sandbox),
     )
 
@@ -121,7 +130,8 @@ def shared(goes_on: GoesOn, *, further: bool) -> list[Record]:
 
 def is_asked(terms: Terms) -> bool:
     """Whether a model of the run was asked over HTTP, and so had an address."""
-    return any(name.startswith(HTTP) for name in (terms.model, terms.sub_model))
+    names = (terms.model, terms.sub_model, *terms.child_models)
+    return any(name.startswith(HTTP) for name in names)
 
 
 def is_nameable(model: str) -> bool:
@@ -138,6 +148,18 @@ def model_named(name: str, how: str) -> str:
     if name == "reader" or name.startswith(HTTP):
         return name
     raise ConfigError(f"this run asked {public_name(name)}, which only you can name: {how}")
+
+
+def children_named(terms: Terms, how: str) -> tuple[str, ...]:
+    """The models of children that a journal names, as :func:`model_named` has each."""
+    return tuple(model_named(name, how) for name in terms.child_models)
+
+
+def child_price_of(terms: Terms) -> tuple[float, float] | None:
+    """The price that the caller named for models of children which are no others."""
+    others = {terms.model, terms.sub_model}
+    known = (terms.prices.get(name) for name in terms.child_models if name not in others)
+    return next(filter(None, known), None)
 
 
 def public_name(name: str) -> str:

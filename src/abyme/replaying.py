@@ -40,6 +40,7 @@ from abyme.journal.reader import Record as Line
 from abyme.journal.reader import read
 from abyme.journal.tape import Tape
 from abyme.ledger import Account
+from abyme.models.base import Model
 from abyme.models.caller import Caller
 from abyme.models.scheduler import Scheduler
 from abyme.models.scripted import Scripted
@@ -235,7 +236,8 @@ class _Replaying:
         account = Account(limits)
         nobody = Scripted([])  # is never asked: every call of a cell is on record, or refused
         caller = Caller(account, Scheduler(), _nowhere, limits)
-        models = {None: nobody, terms.sub_model: nobody, terms.model: nobody}
+        named = (None, terms.sub_model, terms.model, *terms.child_models)
+        models: dict[str | None, Model] = dict.fromkeys(named, nobody)
         tools = {name: absent_tool(name) for name in terms.tools}
         started = self._whole.nodes[self._node].started
         depth = 0 if started is None else started.depth

@@ -38,11 +38,14 @@ class RLM:
       ``scripted:FILE``, ``reader``, or an object with the interface of
       :class:`abyme.models.base.Model`.
     - ``sub_model``: answers ``llm_query``; the same model where it is None.
+    - ``child_models``: drive the REPLs of children, where ``limits`` allow a depth above 1: one for
+      each depth, the last for all below; ``sub_model`` where there are none.
     - ``base_url``, ``api_key``: an OpenAI-compatible endpoint; else ``OPENAI_BASE_URL`` and
       ``OPENAI_API_KEY``.
     - ``limits``: what one run may spend.
     - ``price``: (in, out), US dollars per million tokens, where the model's is not known;
-      ``sub_price``: the same of a sub-model that is another. Needed where ``limits`` have a
+      ``sub_price``: the same of a sub-model that is another; ``child_price``: of all child models
+      that are neither. Needed where ``limits`` have a
       ``max_cost`` of your own.
     - ``tools``: typed functions of yours that code in the REPL may call.
     - ``runs``: the folder for journals; else ``ABYME_RUNS``, else the user's data directory.
@@ -62,11 +65,13 @@ class RLM:
         model: str | Model,
         sub_model: str | Model | None = None,
         *,
+        child_models: Sequence[str | Model] = (),
         base_url: str | None = None,
         api_key: str | None = None,
         limits: Limits | None = None,
         price: tuple[float, float] | None = None,
         sub_price: tuple[float, float] | None = None,
+        child_price: tuple[float, float] | None = None,
         tools: Sequence[Callable[..., Any]] = (),
         runs: str | os.PathLike[str] | None = None,
         sandbox: Sandbox | None = None,
@@ -81,10 +86,16 @@ class RLM:
         self._sub_model = (
             self._model if sub_model is None else engine().resolve(sub_model, base_url, api_key)
         )
-        self._base_url = base_url or _asked_at(self._model) or _asked_at(self._sub_model)
+        if isinstance(child_models, str):
+            raise ConfigError("child_models are a list of models, one for each depth")
+        self._child_models = tuple(engine().resolve(m, base_url, api_key) for m in child_models)
+        every = (self._model, self._sub_model, *self._child_models)
+        self._base_url = base_url or next(filter(None, map(_asked_at, every)), "")
         self._limits = limits or Limits()
         self._prices, self._price_of = as_given(
-            ("sub_price", self._sub_model, sub_price), ("price", self._model, price)
+            *(("child_price", each, child_price) for each in self._child_models),
+            ("sub_price", self._sub_model, sub_price),
+            ("price", self._model, price),
         )
         named = self._limits.max_cost != Limits().max_cost
         if named or any(child.max_cost is not None for child in self._limits.children):
@@ -103,9 +114,9 @@ class RLM:
         limits = self._limits
         costs = [*(child.max_cost for child in limits.children), limits.max_cost]
         limit = next((cost for cost in costs if cost is not None), None)
-        models = unpriced(self._price_of, self._model, self._sub_model)
+        models = unpriced(self._price_of, self._model, self._sub_model, *self._child_models)
         if limit is not None and models:
-            raise cannot_bind(limit, models, self._model.name)
+            raise cannot_bind(limit, models, self._model.name, self._sub_model.name)
 
     @classmethod
     def of_run(
@@ -115,11 +126,13 @@ class RLM:
         runs: str | os.PathLike[str] | None = None,
         model: str | Model | None = None,
         sub_model: str | Model | None = None,
+        child_models: Sequence[str | Model] | None = None,
         base_url: str | None = None,
         api_key: str | None = None,
         limits: Limits | None = None,
         price: tuple[float, float] | None = None,
         sub_price: tuple[float, float] | None = None,
+        child_price: tuple[float, float] | None = None,
         sandbox: Sandbox | None = None,
         **options: Any,
     ) -> RLM:
@@ -140,11 +153,13 @@ class RLM:
             terms,
             model=model,
             sub_model=sub_model,
+            child_models=child_models,
             base_url=base_url,
             api_key=api_key,
             limits=limits,
             price=price,
             sub_price=sub_price,
+            child_price=child_price,
             sandbox=sandbox,
         )
         return cls(**made, runs=runs, **options)
@@ -365,6 +380,7 @@ class RLM:
             exclude=tuple(exclude),
             model=self._model,
             sub_model=self._sub_model,
+            child_models=self._child_models,
             base_url=self._base_url,
             limits=self._limits,
             price_of=self._price_of,

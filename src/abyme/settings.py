@@ -6,9 +6,9 @@ program does never depends on the folder that it is started in.
 The order is flag > environment > ``./abyme.toml`` > the user's file. A stranger's folder must not
 decide where data and keys go, nor what may be spent: its ``abyme.toml`` may set no base URL, key,
 price, script, tools or sandbox, nor how journals are kept, and of limits only lower ones count.
-``price`` and ``sub_price`` belong to a model: they count only where no stronger source names
-another model, since a wrong price would be taken for a known one. Which key goes to which address
-is decided in :mod:`abyme.cli.keys`.
+``price``, ``sub_price`` and ``child_price`` belong to a model: they count only where no stronger
+source names another model, since a wrong price would be taken for a known one. Which key goes to
+which address is decided in :mod:`abyme.cli.keys`.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Drives the REPL: openai:NAME, any NAME with base_url, scripted:FILE, reader."""
     sub_model: str = ""
     """Answers llm_query; the same model where not set."""
+    child_model: tuple[str, ...] | None = None
+    """Drive the REPLs of children, one for each depth, the last for all below; else sub_model."""
     base_url: str = ""
     """An OpenAI-compatible endpoint, up to and with /v1."""
     api_key: str = ""
@@ -57,6 +59,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """"IN,OUT": US dollars for a million tokens of model, where the price list lacks it."""
     sub_price: tuple[float, float] | None = None
     """"IN,OUT": the same for sub_model."""
+    child_price: tuple[float, float] | None = None
+    """"IN,OUT": the same for what of child_model is neither."""
     runs: str = ""
     """The folder for journals of runs."""
     sandbox: str = ""
@@ -281,7 +285,8 @@ class _Merged:
             shown = "children" if name in CHILD else name
             self.origins[shown], self.ranks[shown] = source.origins[name], source.rank
         sub = "sub_model" if "sub_model" in self.origins else "model"
-        for price, model in (("price", "model"), ("sub_price", sub)):
+        child = "child_model" if "child_model" in self.origins else sub
+        for price, model in (("price", "model"), ("sub_price", sub), ("child_price", child)):
             replaced = model in top and price not in top
             if replaced and self.ranks.get(price, -1) > source.rank:
                 top[price] = None
@@ -304,7 +309,7 @@ def _environment(environ: Mapping[str, str]) -> tuple[_Source, dict[str, str]]:
         if text is None or (not text.strip() and name != "local_servers"):
             continue
         if name in LISTS:
-            parts = text.split("," if name == "local_servers" else os.pathsep)
+            parts = text.split(os.pathsep if name == "exclude" else ",")
             value = checked(name, parts, variable)
         else:
             value = from_text(name, text, variable)

@@ -103,13 +103,19 @@ def check_folder(table: Mapping[str, Any], user_file: str) -> None:
             raise ConfigError(
                 f"./{FILE_NAME}: {key} may not be set by a folder; set it with {place}"
             )
-    for key in ("model", "sub_model"):
-        kind, colon, _ = str(table.get(key, "")).strip().partition(":")
-        if kind == "scripted" and colon:
+    for key in ("model", "sub_model", "child_model"):
+        named = table.get(key, "")
+        names = named if isinstance(named, list) else [named]
+        if any(_is_script(name) for listed in names for name in str(listed).split(",")):
             raise ConfigError(
                 f"./{FILE_NAME}: {key} may not be a script in a folder's file: its replies are "
                 f"code that is run; give --{key.replace('_', '-')} scripted:FILE"
             )
+
+
+def _is_script(model: str) -> bool:
+    kind, colon, _ = model.strip().partition(":")
+    return kind == "scripted" and bool(colon)
 
 
 _FOREIGN = {
@@ -118,6 +124,7 @@ _FOREIGN = {
     "api_key_env": "OPENAI_API_KEY, or in {user_file}",
     "price": "--price, ABYME_PRICE or in {user_file}",
     "sub_price": "--sub-price, ABYME_SUB_PRICE or in {user_file}",
+    "child_price": "--child-price, ABYME_CHILD_PRICE or in {user_file}",
     "runs": "--runs, ABYME_RUNS or in {user_file}",
     "local_servers": "ABYME_LOCAL_SERVERS or in {user_file}",
     "tools": "RLM(…, tools=[…]) from Python",

@@ -25,8 +25,8 @@ TEXTS = (
     "model", "sub_model", "base_url", "api_key", "api_key_env", "runs", "sandbox", "image"
 )  # fmt: skip
 SANDBOXES = ("process", "bubblewrap", "docker", "podman")
-PRICES = ("price", "sub_price")
-LISTS = ("exclude", "local_servers")
+PRICES = ("price", "sub_price", "child_price")
+LISTS = ("exclude", "local_servers", "child_model")
 SWITCHES = ("cache", "redact", "durable")
 TOP = (*TEXTS, *PRICES, *LISTS, *SWITCHES)
 """The keys above ``[limits]``."""
@@ -168,6 +168,8 @@ def _is_price(value: object) -> bool:
 def _list(name: str, value: object, called: str) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
         raise ConfigError(f'{called} must be a list of texts, like ["…", "…"]')
+    if name == "child_model":
+        value = [part for item in value for part in item.split(",")]
     items = tuple(filter(None, (_text(item, called) for item in value)))
     if name == "local_servers":
         for url in items:

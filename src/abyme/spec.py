@@ -42,7 +42,8 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     model: Model
     sub_model: Model
     child_models: tuple[Model, ...] = ()
-    """Of the root's children, of theirs, and so on; the last for all below. None: ``sub_model``."""
+    """Of the root's children, of theirs, and so on; the last for all below. Empty: all have
+    ``sub_model``."""
     base_url: str
     limits: Limits
     price_of: Callable[[Model], Price | None]

@@ -44,7 +44,7 @@ def test_every_setting_is_there_with_its_default(tmp_path: Path, user: bool) -> 
     (tmp_path / "abyme.toml").write_text(text)
     file = tmp_path / "abyme.toml" if user else tmp_path / "none"
     loaded = load_settings({}, tmp_path / "none" if user else tmp_path, file)
-    expected = Settings(exclude=(), local_servers=DEFAULT if user else None)
+    expected = Settings(exclude=(), child_model=(), local_servers=DEFAULT if user else None)
     assert loaded.settings == expected, "what is written there is the default"
     explanations = text.count("\n# ")
     assert explanations >= len(table) - 1 + len(table["limits"])

@@ -31,10 +31,12 @@ _USER_HEAD = """\
 _MODEL: dict[str, tuple[Any, str]] = {
     "model": ("", 'drives the REPL: "openai:NAME", "NAME" with a base_url, "reader"'),
     "sub_model": ("", "answers llm_query; the same model where not set"),
+    "child_model": ([], "drive children's REPLs, one for each depth; sub_model where not set"),
 }
 _PRICES: dict[str, tuple[Any, str]] = {
     "price": ("", 'of model, where it is not known: "IN,OUT", US dollars for a million tokens'),
     "sub_price": ("", "the same of sub_model"),
+    "child_price": ("", "the same of what of child_model is neither"),
 }
 _USER: dict[str, tuple[Any, str]] = {
     "base_url": ("", 'an OpenAI-compatible endpoint, like "http://127.0.0.1:8000/v1"'),

@@ -35,6 +35,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
 
     model: str
     sub_model: str | None = None
+    child_models: tuple[str, ...] = ()
     base_url: str | None = None
     api_key: str | None = None
     note: str = ""
@@ -58,10 +59,11 @@ def default_model(
         return _configured(loaded, environ)
     if settings.base_url:
         return _served(loaded, environ)
-    if settings.sub_model:
-        raise ConfigError(
-            f"sub_model is set ({loaded.origin('sub_model')}) and no model is: give --model"
-        )
+    for name in ("sub_model", "child_model"):
+        if getattr(settings, name):
+            raise ConfigError(
+                f"{name} is set ({loaded.origin(name)}) and no model is: give --model"
+            )
     if servers is None:
         servers = find_local(looked_at(loaded))
     if found := choose_model(servers):
@@ -92,12 +94,16 @@ def _configured(loaded: Loaded, environ: Mapping[str, str]) -> Choice:
     model, sub_model = settings.model, settings.sub_model
     if is_built_in(model) and loaded.is_weaker("sub_model", "model"):
         sub_model = ""  # who asks for the reader asks for what costs nothing
+    child_models = settings.child_model or ()
+    if is_built_in(model) and loaded.is_weaker("child_model", "model"):
+        child_models = ()
     where = Endpoint(None, None, "")
-    if not is_built_in(model) or (sub_model and not is_built_in(sub_model)):
+    if not all(map(is_built_in, filter(None, (model, sub_model, *child_models)))):
         where = endpoint(loaded, environ)
     return Choice(
         model=model,
         sub_model=sub_model or None,
+        child_models=child_models,
         base_url=where.base_url,
         api_key=where.api_key,
         key_from=where.key_from,
@@ -123,6 +129,7 @@ def _served(loaded: Loaded, environ: Mapping[str, str]) -> Choice:
     return Choice(
         model=f"openai:{names[0]}",
         sub_model=loaded.settings.sub_model or None,
+        child_models=loaded.settings.child_model or (),
         base_url=where.base_url,
         api_key=where.api_key,
         key_from=where.key_from,

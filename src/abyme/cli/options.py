@@ -66,9 +66,16 @@ def models(*, defaults: bool) -> Callable[[F], F]:
             help="Drives the REPL: openai:NAME, NAME with --base-url, reader.",
         ),
         click.option("--sub-model", metavar="NAME", help="Answers sub-calls; else the same model."),
+        click.option(
+            "--child-model",
+            metavar="NAME",
+            multiple=True,
+            help="Drives children's REPLs; again for each depth.",
+        ),
         click.option("--base-url", metavar="URL", help="An OpenAI-compatible endpoint, up to /v1."),
         click.option("--price", metavar="IN,OUT", help="$ per million tokens, where not known."),
         click.option("--sub-price", metavar="IN,OUT", help="The same of the sub-model."),
+        click.option("--child-price", metavar="IN,OUT", help="The same of other child models."),
         _limits(defaults=defaults),
     )
 

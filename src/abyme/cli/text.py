@@ -48,6 +48,16 @@ def children_text(count: int) -> str:
     return f"{count:,} {'child' if count == 1 else 'children'}"
 
 
+def models_text(model: str, sub_model: str, children: Sequence[str]) -> str:
+    """``openai:a · sub-calls openai:b · children openai:c, then openai:d``."""
+    parts = [model]
+    if sub_model != model:
+        parts.append(f"sub-calls {sub_model}")
+    if children:
+        parts.append(f"children {', then '.join(children)}")
+    return " · ".join(parts)
+
+
 def quote_lines(answer: Answer) -> Iterator[str]:
     """Where each quote stands, and its beginning where the answer does not hold it."""
     for quote in answer.quotes:

@@ -93,12 +93,12 @@ def _apply(kind: type[msgspec.Struct], body: dict[str, Any]) -> dict[str, Any]:
 FIELDS: Mapping[type[msgspec.Struct], Mapping[str, Rule]] = {
     e.RunStarted: _rules(
         "run version model sub_model base_url limits format tools python priced sandbox prices "
-        "parameters redacted cache",
+        "parameters redacted child_models cache",
         question=_text,
     ),
     e.Terms: _rules(
         "version model sub_model base_url limits tools python priced prices sandbox parameters "
-        "cache",
+        "child_models cache",
     ),
     e.RunResumed: _rules(
         "in_flight charged_tokens charged_cost torn_bytes changed", terms=_struct(e.Terms)

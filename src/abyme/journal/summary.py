@@ -74,6 +74,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     model: str = ""
     """At its start; that of the newest terms only where the last line names them."""
     sub_model: str = ""
+    child_models: tuple[str, ...] = ()
     documents: tuple[str, ...] = ()
     """Names of its first documents, at most 10."""
     fork_of: str = ""
@@ -97,6 +98,7 @@ class _First(msgspec.Struct, frozen=True, tag_field="event", tag="RunStarted"):
     question: str | dict[str, Any]
     model: str
     sub_model: str
+    child_models: tuple[str, ...] = ()
     run: str = ""
     format: int = VERSION
 
@@ -111,6 +113,7 @@ class _Terms(msgspec.Struct, frozen=True):
     version: str
     model: str
     sub_model: str
+    child_models: tuple[str, ...] = ()
 
 
 class _Answer(msgspec.Struct, frozen=True):
@@ -220,6 +223,7 @@ def summarise(folder: Path) -> RunSummary:
         question=_beginning(folder, first.question),
         model=terms.model,
         sub_model=terms.sub_model,
+        child_models=terms.child_models,
         version=terms.version,
         documents=documents,
         fork_of=first.run if forked else "",
@@ -291,7 +295,7 @@ def _newest_terms(first: _First, end: dict[str, Any]) -> _Terms:
     """The terms that the last line names, else those of the first."""
     with contextlib.suppress(ValueError):
         return msgspec.convert(end.get("terms"), _Terms)
-    return _Terms(first.version, first.model, first.sub_model)
+    return _Terms(first.version, first.model, first.sub_model, first.child_models)
 
 
 def _beginning(folder: Path, text: str | dict[str, Any]) -> str:

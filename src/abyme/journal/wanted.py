@@ -40,7 +40,7 @@ def plain(text: str) -> str:
 
 def models_text(summary: RunSummary) -> str:
     """The names that ``model`` is looked for in, one a line."""
-    return f"{plain(summary.model)}\n{plain(summary.sub_model)}"
+    return "\n".join(map(plain, (summary.model, summary.sub_model, *summary.child_models)))
 
 
 def searched_text(summary: RunSummary) -> str:

@@ -136,12 +136,14 @@ def unpriced(price: Callable[[Model], Price | None], *models: Model) -> tuple[st
     return tuple(dict.fromkeys(model.name for model in models if price(model) is None))
 
 
-def cannot_bind(max_cost: float, models: Sequence[str], main: str) -> ConfigError:
+def cannot_bind(max_cost: float, models: Sequence[str], main: str, sub: str) -> ConfigError:
     """The error that a limit on dollars was set and the price of ``models`` is not known.
 
-    ``main``: the model whose price ``--price`` names; ``--sub-price`` names any other's.
+    ``main``: the model whose price ``--price`` names; ``--sub-price`` names that of ``sub``, and
+    ``--child-price`` any other's.
     """
-    flags = " ".join("--price 1,4" if name == main else "--sub-price 1,4" for name in models)
+    named = {sub: "--sub-price 1,4", main: "--price 1,4"}
+    flags = " ".join(dict.fromkeys(named.get(name, "--child-price 1,4") for name in models))
     return ConfigError(
         f"a limit of ${max_cost:g} is set and could not bind: the price of "
         f"{' and '.join(models)} is not known; give it in dollars per million tokens in and out "

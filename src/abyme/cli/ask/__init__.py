@@ -160,11 +160,13 @@ def _begin(order: Order) -> RLM:
     rlm = RLM(
         choice.model,
         choice.sub_model or None,
+        child_models=choice.child_models,
         base_url=choice.base_url,
         api_key=choice.api_key,
         limits=values.limits,
         price=values.price,
         sub_price=values.sub_price,
+        child_price=values.child_price,
         runs=values.runs or None,
         sandbox=order.sandbox,
         cache=values.cache,

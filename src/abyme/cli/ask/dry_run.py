@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import msgspec
 
 from abyme.cli.ask.notices import data_text, limits_text, unpriced_text
-from abyme.cli.text import cost_text, count_text, counts_text, plural
+from abyme.cli.text import cost_text, count_text, counts_text, models_text, plural
 from abyme.preview import Preview
 
 
@@ -22,10 +22,14 @@ def preview_lines(preview: Preview) -> Iterator[str]:
     for message in preview.messages:
         yield f"── {message.role} ──\n{message.text.rstrip()}\n\n"
     yield "── in short ──"
-    sub = f", sub-calls {preview.sub_model}" if preview.sub_model != preview.model else ""
     limits = msgspec.to_builtins(preview.limits)
     characters = sum(len(message.text) for message in preview.messages)
-    yield f"model      {preview.model}{sub}"
+    children = preview.child_models if preview.recursion else ()
+    models = models_text(preview.model, preview.sub_model, children)
+    yield f"model      {models}"
+    if preview.recursion:
+        deep = preview.limits.max_depth - 1
+        yield f"recursion  on: {plural(deep, 'level')} of children with a REPL of their own"
     yield f"data       {data_text(preview.documents, preview.bytes, preview.encodings)}"
     if preview.skipped:
         yield f"skipped    {counts_text(preview.skipped)}"
@@ -38,7 +42,9 @@ def preview_lines(preview: Preview) -> Iterator[str]:
         f"all of it  read once by sub-calls: ≈ {count_text(preview.data_tokens)} tokens"
         f"{_costing(preview.reading_cost)}; a run reads what it needs"
     )
-    unpriced = unpriced_text(preview.priced, preview.model, preview.sub_model)
+    unpriced = unpriced_text(
+        preview.priced, preview.model, preview.sub_model, *preview.child_models
+    )
     yield f"may spend  {limits_text(limits, unpriced)}"
     yield "nothing was sent, and nothing is kept"
 

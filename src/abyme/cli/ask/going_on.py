@@ -34,6 +34,8 @@ from abyme.journal.writer import still_going
 from abyme.models.quoting import public_url, shown_url
 from abyme.recorded import (
     address_named,
+    child_price_of,
+    children_named,
     is_asked,
     limits_named,
     lowered,
@@ -50,7 +52,8 @@ _NAMED = 5
 """Files that are named."""
 _RANK = 2
 """Weaker than flags and the environment; see :attr:`abyme.settings.Loaded.ranks`."""
-_ITS_OWN = ("model", "sub_model", "price", "sub_price", "exclude", "cache", "redact", *LIMITS)
+_MODELS = ("model", "sub_model", "child_model", "price", "sub_price", "child_price")
+_ITS_OWN = (*_MODELS, "exclude", "cache", "redact", *LIMITS)
 """Settings that a run which goes on has of its own: what is configured now says nothing of them."""
 
 
@@ -183,10 +186,18 @@ def _settings(
     ranks = {name: rank for name, rank in loaded.ranks.items() if name not in _ITS_OWN}
     if values.get("base_url") == loaded.settings.base_url:
         values.pop("base_url", None)  # it is configured: so is its key
-    for name in values.keys() & {"model", "sub_model", "price", "sub_price", "base_url"}:
+    for name in values.keys() & {*_MODELS, "base_url"}:
         if values[name]:
             origins[name], ranks[name] = _JOURNAL, _RANK
-    values = {"model": "", "sub_model": "", "price": None, "sub_price": None, **values}
+    values = {
+        "model": "",
+        "sub_model": "",
+        "child_model": None,
+        "price": None,
+        "sub_price": None,
+        "child_price": None,
+        **values,
+    }
     settings = msgspec.structs.replace(loaded.settings, **values, limits=limits)
     merged = msgspec.structs.replace(
         loaded, settings=settings, origins=origins, ranks=ranks, refused={}
@@ -207,6 +218,9 @@ def _models(terms: Terms, given: set[str], *, is_own: bool) -> dict[str, Any]:
     if "sub_model" not in given and terms.sub_model != terms.model:
         values["sub_model"] = model_named(terms.sub_model, "give --sub-model")
         values["sub_price"] = prices.get(terms.sub_model)
+    if "child_model" not in given and terms.child_models:
+        values["child_model"] = children_named(terms, "give --child-model")
+        values["child_price"] = child_price_of(terms) if is_own else None
     return values
 
 

@@ -12,6 +12,7 @@ from abyme.cli.text import (
     count_text,
     counts_text,
     limit_text,
+    models_text,
     plural,
     restored_text,
     resumed_text,
@@ -85,8 +86,7 @@ class Notices:
                 # Not before: where the data cannot be loaded there is no run to speak of.
                 started = self._started
                 yield _run(started.run, started.terms)
-                unpriced = unpriced_text(started.priced, started.model, started.sub_model)
-                yield f"may spend: {limits_text(started.limits, unpriced)}"
+                yield f"may spend: {limits_text(started.limits, _unpriced(started.terms))}"
                 yield f"data: {data_text(event.documents, event.bytes, self._encodings)}" + (
                     f"; skipped: {counts_text(event.skipped)}" if event.skipped else ""
                 )
@@ -150,8 +150,7 @@ class Notices:
         """Of whom is asked from now on, and what it may spend in all."""
         self._said = True
         yield _run(run, terms)
-        unpriced = unpriced_text(terms.priced, terms.model, terms.sub_model)
-        yield f"may spend: {limits_text(terms.limits, unpriced)}"
+        yield f"may spend: {limits_text(terms.limits, _unpriced(terms))}"
         yield f"data: {data_text(self._before.documents, self._before.bytes, {})}"
 
     def _failed(self, event: AttemptFailed) -> Iterator[str]:
@@ -171,9 +170,9 @@ def data_text(documents: int, size: int, encodings: Mapping[str, int]) -> str:
     return f"{text}; not UTF-8: {_encodings_text(encodings)}" if encodings else text
 
 
-def unpriced_text(priced: bool, model: str, sub_model: str) -> str:
+def unpriced_text(priced: bool, *models: str) -> str:
     """Whose price is not known, so that no limit of cost binds; "" where all prices are."""
-    return "" if priced else " or ".join(dict.fromkeys((model, sub_model)))
+    return "" if priced else " or ".join(dict.fromkeys(models))
 
 
 def limits_text(limits: Mapping[str, Any], unpriced: str) -> str:
@@ -183,7 +182,8 @@ def limits_text(limits: Mapping[str, Any], unpriced: str) -> str:
     """
     parts = []
     if limits.get("max_cost") is not None:
-        advice = "--price IN,OUT" + (", --sub-price IN,OUT" if " or " in unpriced else "")
+        flags = ("--price IN,OUT", "--sub-price IN,OUT", "--child-price IN,OUT")
+        advice = ", ".join(flags[: 1 + unpriced.count(" or ")])
         unknown = f"no limit of cost (the price of {unpriced} is not known: {advice})"
         parts.append(unknown if unpriced else f"${limits['max_cost']:g}")
     if limits.get("max_seconds") is not None:
@@ -197,6 +197,8 @@ def limits_text(limits: Mapping[str, Any], unpriced: str) -> str:
     if limits.get("max_calls") is not None:
         parts.append(f"{limits['max_calls']:,} calls")
     parts.append(plural(limits["max_turns"], "turn"))
+    if limits.get("max_depth", 1) > 1:
+        parts.append(f"depth {limits['max_depth']}")
     return ", ".join(parts)
 
 
@@ -224,8 +226,12 @@ def _beginning(text: str, most: int = _QUESTION) -> str:
 
 
 def _run(run: str, terms: Terms) -> str:
-    sub = f" · sub-calls {terms.sub_model}" if terms.sub_model != terms.model else ""
-    return f"run {run} · {terms.model}{sub}"
+    children = terms.child_models if terms.limits.get("max_depth", 1) > 1 else ()
+    return f"run {run} · {models_text(terms.model, terms.sub_model, children)}"
+
+
+def _unpriced(terms: Terms) -> str:
+    return unpriced_text(terms.priced, terms.model, terms.sub_model, *terms.child_models)
 
 
 def _encodings_text(counts: Mapping[str, int]) -> str:

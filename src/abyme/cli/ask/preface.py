@@ -28,17 +28,19 @@ def preface(settings: Loaded, choice: Choice, *, quiet: bool) -> Iterator[str]:
     names = _of_folder(settings, choice)
     clauses = [f"sets {', '.join(_setting(settings, name) for name in names)}"] if names else []
     clauses += _refusal(settings)
-    decides = {"model", "sub_model", *LIMITS}.intersection(names)
+    decides = {"model", "sub_model", "child_model", *LIMITS}.intersection(names)
     if clauses and (decides or not quiet):
         yield f"{_FOLDER} {'; it '.join(clauses)}"
 
 
 def _of_folder(settings: Loaded, choice: Choice) -> list[str]:
     """What the folder's file has set and that counts: models first, patterns last."""
-    order = ["model", "sub_model", *LIMITS]
+    order = ["model", "sub_model", "child_model", *LIMITS]
     found = [name for name, origin in settings.origins.items() if origin == _FOLDER]
     if not choice.sub_model and "sub_model" in found:
         found.remove("sub_model")  # a model that asks nobody took it away
+    if not choice.child_models and "child_model" in found:
+        found.remove("child_model")
     return sorted(found, key=lambda name: order.index(name) if name in order else len(order))
 
 

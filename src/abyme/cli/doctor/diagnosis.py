@@ -115,7 +115,7 @@ def _value(loaded: Loaded, name: str) -> str:
         return "set"
     if name == "base_url":
         return _address(value)
-    if name in ("price", "sub_price"):
+    if name in ("price", "sub_price", "child_price"):
         return _dollars(*value)
     if isinstance(value, tuple):
         shown = [shown_url(url) for url in value] if name == "local_servers" else value
@@ -149,6 +149,7 @@ def model(
         choice = default_model(loaded, environ, servers)
         found = _resolve(choice.model, choice, environ)
         sub = _resolve(choice.sub_model, choice, environ) if choice.sub_model else None
+        children = [_resolve(name, choice, environ) for name in choice.child_models]
     except ConfigError as error:
         return ModelFound([Item("model", _without_secrets(str(error), loaded), PROBLEM)], None)
     why = choice.note.replace(ADVICE, "") or f"set by {loaded.origin('model')}"
@@ -159,6 +160,10 @@ def model(
         sub_priced, price = _price(sub, settings.sub_price or settings.price, "its price")
         items += [Item("sub-calls", _at(sub)), price]
         priced = priced and sub_priced
+    for child in children:
+        child_priced, price = _price(child, settings.child_price, "its price")
+        items += [Item("children", _at(child)), price]
+        priced = priced and child_priced
     if check:
         items += _checked(choice, environ)
     return ModelFound(items, choice, priced)

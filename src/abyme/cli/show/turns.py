@@ -15,6 +15,7 @@ from abyme.cli.text import (
     cost_text,
     counts_text,
     fitting,
+    models_text,
     plural,
     printable,
     quote_place,
@@ -49,9 +50,9 @@ def head(parts: Head) -> Iterator[Piece]:
     if parts.node is not None and parent_of(parts.node.node):
         yield from _child_head(parts, parts.node)
         return
-    sub = "" if started.sub_model == started.model else f" · sub-calls {started.sub_model}"
     base = f" · {started.base_url}" if started.base_url else ""
-    yield _labelled("model", started.model + sub + base)
+    models = models_text(started.model, started.sub_model, started.child_models)
+    yield _labelled("model", models + base)
     yield _labelled("question", " ".join(started.question.split()), "bold")
     if parts.data is not None:
         data = f"{plural(parts.data.documents, 'document')}, {bytes_text(parts.data.bytes)}"
