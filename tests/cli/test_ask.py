@@ -328,6 +328,7 @@ def test_a_stderr_that_cannot_be_written_costs_nothing(
 def shell(line: str, runs: Path) -> subprocess.CompletedProcess[str]:
     """Run a line of bash."""
     environment = {**os.environ, "ABYME_RUNS": str(runs)}
+    environment.pop("PYTHONUNBUFFERED", None)  # what cannot be written would not be kept
     command = ["bash", "-c", line]
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import sys
+from pathlib import Path
 from typing import TextIO
 
 from abyme.display import printable
@@ -24,10 +25,15 @@ def say(line: str) -> None:
 
     Never raises: a stderr that is closed or full must not cost the answer.
     """
-    if sys.stderr is not None:
-        with contextlib.suppress(OSError, ValueError):
-            sys.stderr.write(printable(line.replace("\n", " ")) + "\n")
-            sys.stderr.flush()
+    if sys.stderr is None:
+        return
+    try:
+        sys.stderr.write(printable(line.replace("\n", " ")) + "\n")
+        sys.stderr.flush()
+    except (BlockingIOError, ValueError):
+        pass
+    except OSError:  # what it holds would be tried again at exit, and make that fail
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - for as long as we live
 
 
 def put(text: str) -> None:
