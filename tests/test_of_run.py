@@ -12,7 +12,7 @@ from abyme import RLM, ChildLimits, ConfigError, JournalError, Limits
 from abyme.events import Terms
 from abyme.journal.reader import read
 from abyme.models.openai import OpenAIModel
-from abyme.recorded import address_named, limits_named, lowered
+from abyme.recorded import address_named, children_named, is_asked, limits_named, lowered
 from abyme.sandbox.process import ProcessSandbox
 from support.runs import ask, cell, scripted_rlm
 from support.stub import Stub
@@ -155,3 +155,48 @@ def test_limits_are_lowered_to_the_users_own() -> None:
     assert lowered(Limits(children=low), Limits()).children == low
     assert lowered(Limits(children=high), Limits()).children == ()
     assert lowered(Limits(children=()), Limits(children=low)).children == low
+
+
+def test_the_models_of_children_are_the_runs(runs: Path) -> None:
+    with Stub([cell("FINAL(1)")]) as stub:
+        run = a_run(
+            runs,
+            stub.url,
+            child_models=["openai:c", "openai:d"],
+            price=(1, 2),
+            child_price=(3, 4),
+            limits=Limits(max_depth=3),
+        )
+        rlm = RLM.of_run(run, runs=runs)
+        assert [model.name for model in rlm._child_models] == ["openai:c", "openai:d"]
+        assert rlm._prices["openai:c"] == rlm._prices["openai:d"] == (3.0, 4.0)
+        assert rlm._limits == Limits(max_depth=3)
+        other = RLM.of_run(run, runs=runs, child_models=["reader"])
+        assert [model.name for model in other._child_models] == ["reader"]
+    terms = next(iter(read(runs / run))).event
+    assert getattr(terms, "child_models", None) == ("openai:c", "openai:d")
+
+
+def test_a_journal_names_no_script_for_children_and_no_address_by_them() -> None:
+    terms = Terms(
+        version="1",
+        model="reader",
+        sub_model="reader",
+        base_url="http://192.0.2.1/v1",
+        limits={},
+        child_models=("scripted:x",),
+    )
+    assert not is_asked(terms)
+    with pytest.raises(ConfigError, match="which only you can name: give --child-model"):
+        children_named(terms, "give --child-model")
+    assert is_asked(msgspec.structs.replace(terms, child_models=("openai:c",)))
+
+
+def test_a_limit_of_cost_needs_the_prices_of_childrens_models(runs: Path) -> None:
+    options: dict[str, Any] = {"base_url": "http://127.0.0.1:9/v1", "api_key": "", "runs": runs}
+    limits = Limits(max_cost=1.0, max_depth=2)
+    with pytest.raises(ConfigError, match=r"openai:c is not known.*--child-price 1,4"):
+        RLM("openai:m", price=(1, 2), child_models=["c"], limits=limits, **options)
+    RLM("openai:m", price=(1, 2), child_models=["c"], child_price=(1, 1), limits=limits, **options)
+    with pytest.raises(ConfigError, match="a list of models"):
+        RLM("openai:m", child_models="c", **options)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from abyme import RLM, ConfigError, DataError, Limits
+from abyme.cli.ask.dry_run import preview_lines
 from abyme.events import CallStarted, MessageAdded
 from support.runs import cell, events_of, of_kind, scripted_rlm
 
@@ -70,3 +71,17 @@ def test_a_stream_is_spooled_and_forgotten(runs: Path) -> None:
 def test_what_cannot_be_loaded_is_said(runs: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist"):
         scripted_rlm(runs, ["x"]).preview("q", tmp_path / "none.txt")
+
+
+def test_recursion_and_who_drives_children_are_said(runs: Path) -> None:
+    def rlm(depth: int) -> RLM:
+        limits = Limits(max_depth=depth)
+        return RLM("reader", child_models=["reader"], runs=runs, limits=limits)
+
+    off, on = (rlm(depth).preview("q", "text " * 700) for depth in (1, 3))
+    assert (off.recursion, on.recursion, on.child_models) == (False, True, ("reader",))
+    said = ["recursion is off" in preview.messages[0].text for preview in (off, on)]
+    assert said == [True, False]
+    told = "\n".join(preview_lines(on))
+    assert "recursion  on: 2 levels of children with a REPL of their own" in told
+    assert "depth 3" in told and "recursion  on" not in "\n".join(preview_lines(off))

@@ -245,6 +245,20 @@ def test_switches_are_true_or_false(place: Place) -> None:
         place.load(user="redact = true", ABYME_DURABLE="maybe")
 
 
+def test_models_of_children_are_a_list_wherever_they_are_named(place: Place) -> None:
+    loaded = place.load(user='child_model = ["a", "b"]\nchild_price = "1,2"')
+    assert (loaded.settings.child_model, loaded.settings.child_price) == (("a", "b"), (1.0, 2.0))
+    flags = loaded.over(child_model=("c,d", "e"))
+    assert flags.settings.child_model == ("c", "d", "e") and flags.settings.child_price is None
+    assert flags.origin("child_model") == "--child-model"
+    assert loaded.over(child_model=()).settings.child_model == ("a", "b")
+    assert place.load(ABYME_CHILD_MODEL="c, d").settings.child_model == ("c", "d")
+    with pytest.raises(ConfigError, match="child_model may not be a script"):
+        place.load(local='child_model = ["a", "scripted:evil.json"]')
+    with pytest.raises(ConfigError, match="child_price may not be set by a folder"):
+        place.load(local='child_price = "0,0"')
+
+
 @pytest.mark.parametrize("key", ["model", "sub_model"])
 @pytest.mark.parametrize("spec", ["scripted:evil.txt", " scripted:sub/x.json ", "scripted:"])
 def test_a_folder_may_name_no_script(place: Place, key: str, spec: str) -> None:

@@ -229,7 +229,8 @@ async def call(node: Node, kind: CallKind, key: str, messages: list[Message]) ->
     """
     await node.repl.caught_up()
     final = kind == "final"
-    request = Request(merged(messages), max_tokens=FINAL_TOKENS if final else None)
+    most = FINAL_TOKENS if final else None
+    request = Request(merged(messages), max_tokens=most, depth=node.node.count("."))
     if not final:
         node.account.hold(node.caller.amount(node.model, request, FINAL_TOKENS))
     return await node.caller.call(

@@ -305,3 +305,20 @@ def test_what_was_in_flight_is_told_with_what_it_may_cost(cost: float | None, sa
     terms = Terms(version="1", model="m", sub_model="m", base_url="", limits={})
     resumed = RunResumed(terms=terms, in_flight=("a", "b"), charged_cost=cost)
     assert resumed_text(resumed) == f"asked again, perhaps billed twice: 2 calls ({said})"
+
+
+def test_models_of_children_are_the_runs_own(stub: Stub, data: Path, runs: Path) -> None:
+    more = ("--max-turns", "1", "--max-depth", "2", "--child-model", "c", "--child-model", "d")
+    first = ask(stub, data, runs, *more)
+    assert "openai:m · children openai:c, then openai:d" in first.stderr
+    assert "1 turn, depth 2" in first.stderr
+    run = run_of(first)
+    done = abyme("resume", run, "--max-turns", "9", runs=runs, ABYME_CHILD_MODEL="mine")
+    assert done.returncode == 0 and "children openai:c, then openai:d" in done.stderr, done.stderr
+    fork = abyme("fork", run, "--turn", "0", "--max-turns", "9", "--child-model", "e", runs=runs)
+    assert fork.returncode == 0 and "children openai:e" in fork.stderr
+    terms = [r.event.terms for r in read(runs / run) if isinstance(r.event, RunResumed)]
+    assert [each.child_models for each in terms] == [("openai:c", "openai:d")]
+    found = abyme("runs", "--model", "openai:d", "--json", runs=runs)
+    assert run in [json.loads(line)["run"] for line in found.stdout.splitlines()]
+    assert abyme("runs", "--model", "openai:x", "--json", runs=runs).stdout == ""

@@ -37,16 +37,8 @@ def test_every_setting_is_there_with_its_default(tmp_path: Path, user: bool) -> 
     text = uncommented(init.template(user=user))
     table = tomllib.loads(text)
     not_for_folders = {"base_url", "api_key", "api_key_env", "local_servers", "runs"}
-    not_for_folders |= {
-        "price",
-        "sub_price",
-        "child_price",
-        "sandbox",
-        "image",
-        "cache",
-        "redact",
-        "durable",
-    }
+    not_for_folders |= {"price", "sub_price", "child_price"}
+    not_for_folders |= {"sandbox", "image", "cache", "redact", "durable"}
     known = set(Settings.__struct_fields__)
     assert set(table) == (known if user else known - not_for_folders)
     assert list(table["limits"]) == list(Limits.__struct_fields__)

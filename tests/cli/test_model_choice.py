@@ -185,3 +185,15 @@ def test_the_command_asks_a_local_server_and_says_so(tmp_path: Path, runs: Path)
         assert all("authorization" not in request.headers for request in stub.requests)
     assert (done.returncode, done.stdout) == (0, "42\n"), done.stderr
     assert f"no model is configured: using m at {stub.url}" in done.stderr
+
+
+def test_models_of_children_go_with_the_model(tmp_path: Path) -> None:
+    user = 'base_url = "http://h/v1"\napi_key_env = "UNSET"\nchild_model = ["costly"]\n'
+    loaded = load(tmp_path, user)
+    assert default_model(loaded.over(model="reader"), {}) == Choice(model="reader")
+    with pytest.raises(ConfigError, match="UNSET is not set"):
+        default_model(loaded.over(model="reader", child_model=["c"]), {})
+    choice = default_model(loaded.over(model="m"), {"UNSET": "k"})
+    assert (choice.child_models, choice.base_url) == (("costly",), "http://h/v1")
+    with pytest.raises(ConfigError, match=r"child_model is set .* and no model is"):
+        default_model(load(tmp_path, 'child_model = ["c"]'), {})

@@ -78,7 +78,7 @@ def test_the_tree_comes_first_with_each_child_below_the_cell_that_asked(told: Pa
     assert "… 23 more · 46 calls" in tree and "0.33 partial · 3 turns" in tree
     assert "─ 0.20 " not in tree and len(tree.split("\n")) < 45
     assert "rlm_query → scripted · 31 children (1 failed)" in rest
-    assert re.search(r"0\.1 “count” of the text, bytes 0 to 18,890 of 38,890 → “7”", rest)
+    assert re.search(r"0\.1 “count” on the text, bytes 0 to 18,890 of 38,890 → “7”", rest)
     assert "THE CHILD PRINTED" not in rest and "── turn 4" in rest and "── turn 5" not in rest
 
 

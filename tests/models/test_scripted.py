@@ -155,3 +155,31 @@ def test_a_file_that_is_no_script_is_refused_in_one_line(
     with pytest.raises(ConfigError, match=line) as caught:
         Scripted.from_file(file)
     assert "\n" not in str(caught.value)
+
+
+def test_children_have_scripts_of_their_own_by_their_question() -> None:
+    model = Scripted(["root"], children={"count": ["c1", "c2"], "Is it": lambda request: "it is"})
+
+    def child(question: str, *said: str) -> Request:
+        asked = (Message("system", "s"), Message("user", f"Question:\n{question}"))
+        return Request((*asked, *(Message("assistant", text) for text in said)), depth=1)
+
+    async def ask(request: Request) -> str:
+        return (await model.complete(request)).text
+
+    assert asyncio.run(ask(child("count the pots"))) == "c1"
+    assert asyncio.run(ask(child("count the pots", "c1"))) == "c2"
+    assert asyncio.run(ask(child("Is it so?"))) == "it is"
+    assert asyncio.run(ask(Request((Message("user", "count"),)))) == "root"
+    with pytest.raises(ModelError, match="no replies for a child that is told 'Question:"):
+        asyncio.run(ask(child("who?")))
+    with pytest.raises(ModelError, match="2 replies for a child; this is request 3"):
+        asyncio.run(ask(child("count the pots", "c1", "c2")))
+
+
+@pytest.mark.parametrize("children", [["a"], {"a": "b"}, {"a": [1]}])
+def test_what_is_no_script_of_children(tmp_path: Path, children: object) -> None:
+    file = tmp_path / "s.json"
+    file.write_text(json.dumps({"root": ["r"], "children": children}))
+    with pytest.raises(ConfigError, match="must be a list of strings"):
+        Scripted.from_file(file)

@@ -18,11 +18,13 @@ class Request(msgspec.Struct, frozen=True, dict=True):
 
     ``purpose``: ``root`` for the conversation that drives a REPL, ``sub`` for a call from code.
     ``max_tokens``: the most output tokens the reply may have; None leaves it to the endpoint.
+    ``depth``: of the node whose conversation it is, 0 for the root's; no endpoint is told of it.
     """
 
     messages: tuple[Message, ...]
     purpose: Literal["root", "sub"] = "root"
     max_tokens: int | None = None
+    depth: int = 0
 
     @cached_property
     def characters(self) -> int:

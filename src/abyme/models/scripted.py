@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from abyme.errors import ConfigError, ModelError
 from abyme.models.base import OnText, Request
@@ -35,6 +35,9 @@ class Scripted:
     callable; or a mapping whose first key that is part of the prompt decides. Without ``sub``
     a callable ``replies`` answers these too.
 
+    ``children``: what drives the REPLs of children: by part of the question that a child is asked,
+    each a list of replies as the root has one. Without it a child says what the root says.
+
     Callables run in threads of their own. ``latency``: seconds before each reply. Usage is counted
     as a token for four characters. A script that has no reply left raises
     :class:`~abyme.errors.ModelError`, never retried.
@@ -49,6 +52,7 @@ class Scripted:
         replies: Script,
         sub: SubScript | None = None,
         *,
+        children: Mapping[str, Script] | None = None,
         latency: float = 0.0,
         name: str = "scripted",
     ) -> None:
@@ -57,6 +61,7 @@ class Scripted:
         self.name = name
         self._replies = replies
         self._sub = replies if sub is None and callable(replies) else sub
+        self._children = children
         self._latency = latency
         self._sub_calls = 0
 
@@ -65,9 +70,10 @@ class Scripted:
         """A script from a file.
 
         ``.json``: a list of strings (the root's replies), or ``{"root": […], "sub": […]}`` where
-        ``sub`` may also be an object from part of a prompt to reply. Any other file: the root's
-        replies as text, with a line ``=== reply ===`` between two; the line breaks beside that
-        line do not belong to the replies.
+        ``sub`` may also be an object from part of a prompt to reply. Beside these ``children``: an
+        object from part of a child's question to the list of its replies. Any other file: the
+        root's replies as text, with a line ``=== reply ===`` between two; the line breaks beside
+        that line do not belong to the replies.
 
         Raises :class:`~abyme.errors.ConfigError` where it is missing or not of that shape.
         """
@@ -77,10 +83,10 @@ class Scripted:
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
             raise ConfigError(f"cannot read the script {file}: {reason}") from error
-        root, sub = _parse_json(file, text) if file.suffix == ".json" else (_split(text), None)
-        if not root:
+        script = _parse_json(file, text) if file.suffix == ".json" else _File(_split(text))
+        if not script.root:
             raise ConfigError(f"the script {file} has no reply in it")
-        return cls(root, sub, name=f"scripted:{file}")
+        return cls(script.root, script.sub, children=script.children, name=f"scripted:{file}")
 
     async def complete(self, request: Request, on_text: OnText | None = None) -> Reply:
         """The scripted reply to ``request``; raises what the script says, or that it is over."""
@@ -103,6 +109,8 @@ class Scripted:
     def _choose(self, request: Request) -> Scriptable:
         if request.purpose == "root":
             turn = sum(message.role == "assistant" for message in request.messages)
+            if request.depth and self._children is not None:
+                return self._numbered(self._of_child(self._children, request), turn, "a child")
             return self._numbered(self._replies, turn, "the root")
         if self._sub is None:
             raise ModelError(f"{self.name} has no replies for calls from code")
@@ -119,6 +127,13 @@ class Scripted:
         raise ModelError(
             f"{self.name} has {len(script)} replies for {whom}; this is request {number + 1}"
         )
+
+    def _of_child(self, children: Mapping[str, Script], request: Request) -> Script:
+        told = next((message.text for message in request.messages if message.role == "user"), "")
+        for part, script in children.items():
+            if part in told:
+                return script
+        raise ModelError(f"{self.name} has no replies for a child that is told {told[:60]!r}")
 
     def _matching(self, script: Mapping[str, Scriptable], request: Request) -> Scriptable:
         prompt = "\n".join(message.text for message in request.messages)
@@ -145,7 +160,15 @@ def _split(text: str) -> list[str]:
     return [reply for reply in texts if reply]
 
 
-def _parse_json(file: Path, text: str) -> tuple[list[str], list[str] | dict[str, str] | None]:
+class _File(NamedTuple):
+    """What a file has of a script."""
+
+    root: list[str]
+    sub: list[str] | dict[str, str] | None = None
+    children: dict[str, list[str]] | None = None
+
+
+def _parse_json(file: Path, text: str) -> _File:
     try:
         script: Any = json.loads(text)
     except ValueError as error:
@@ -153,12 +176,20 @@ def _parse_json(file: Path, text: str) -> tuple[list[str], list[str] | dict[str,
     parts = script if isinstance(script, dict) else {"root": script}
     root: Any = parts.get("root")
     sub: Any = parts.get("sub")
+    children: Any = parts.get("children")
     sub_texts = list(sub.values()) if isinstance(sub, dict) else sub
-    if {*parts} - {"root", "sub"} or not _texts(root) or not (sub is None or _texts(sub_texts)):
+    is_right = not {*parts} - {"root", "sub", "children"} and _texts(root)
+    is_right = is_right and (sub is None or _texts(sub_texts))
+    if not is_right or not (children is None or _lists_of_texts(children)):
         raise ConfigError(
-            f'the script {file} must be a list of strings, or {{"root": […], "sub": […]}}'
+            f'the script {file} must be a list of strings, or {{"root": […], "sub": […]}}, '
+            f'beside them "children": {{"part of a question": […]}}'
         )
-    return root, sub
+    return _File(root, sub, children)
+
+
+def _lists_of_texts(value: object) -> bool:
+    return isinstance(value, dict) and all(map(_texts, value.values()))
 
 
 def _texts(value: object) -> bool:

@@ -192,7 +192,7 @@ def _shared(group: Sequence[Call]) -> int:
 def _asked(call: Call, shared: int) -> str:
     """What was asked, without what all of its batch were asked."""
     if call.child and call.given:
-        return f"{_quoted(call.asked)} of {_squeezed(call.given)}"
+        return f"{_quoted(call.asked)} on {_squeezed(call.given)}"
     if call.model:
         return f"“… {_quoted(call.asked[shared:])[1:]}" if shared else _quoted(call.asked)
     return f"({_squeezed(call.asked)})" if call.asked else ""

@@ -27,7 +27,7 @@ from abyme.events import (
 from abyme.journal.files import open_regular
 from abyme.journal.format import JOURNAL
 from abyme.journal.reader import Record
-from abyme.types import Usage
+from abyme.types import Answer, Usage
 
 _ALL = 12
 """Children of a cell that are all shown; of more, these many of both ends and what failed."""
@@ -106,10 +106,9 @@ def family(records: Iterable[Record], node: str = ROOT) -> Member:
                     above.children.append(member)
                     members[name], began[name] = member, record.at
             case NodeEnded() if name in members:
-                _over(members[name], event.status, event.usage, event.cost, event.seconds)
+                _over(members[name], event.status, event)
             case RunEnded():
-                answer = event.answer
-                _over(members[ROOT], answer.status, answer.usage, answer.cost, answer.seconds)
+                _over(members[ROOT], event.answer.status, event.answer)
             case CallEnded():
                 while name in members:
                     _spent(members[name], event)
@@ -126,8 +125,9 @@ def family(records: Iterable[Record], node: str = ROOT) -> Member:
     return members.get(node, Member(node))
 
 
-def _over(member: Member, status: str, usage: Usage, cost: float | None, seconds: float) -> None:
-    member.status, member.usage, member.cost, member.seconds = status, usage, cost, seconds
+def _over(member: Member, status: str, end: NodeEnded | Answer) -> None:
+    member.status, member.turns, member.usage = status, end.turns, end.usage
+    member.cost, member.seconds = end.cost, end.seconds
 
 
 def _spent(member: Member, event: CallEnded) -> None:

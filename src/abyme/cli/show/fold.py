@@ -13,7 +13,7 @@ from typing import Any
 
 from abyme.cli.show.given import Shelf
 from abyme.cli.show.values import Call, Cell, End, Head, Note, RootReply, Section, Turn
-from abyme.cli.text import plural, restored_text, resumed_text
+from abyme.cli.text import children_text, plural, restored_text, resumed_text
 from abyme.events import (
     ROOT,
     AttemptFailed,
@@ -467,7 +467,9 @@ def _arguments(event: HostCalled) -> str:
     if event.name in JOB_BEGINS:
         what = next((name for name in ("prompts", "children") if name in given), "")
         given.pop(what, None)
-        first = [f"{job_size(event):,} {what}"] if what else []
+        size = job_size(event)
+        words = children_text(size) if what == "children" else plural(size, "prompt")
+        first = [words] if what else []
         given = {name: value for name, value in given.items() if value is not None}
     elif event.name in JOB_LOOKS:
         first = [f"job {given.pop('job', '?')}"]
