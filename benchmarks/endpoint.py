@@ -57,16 +57,39 @@ class Endpoint:
         self._process.stdout.close()
 
     @property
+    def pid(self) -> int:
+        """The server's process."""
+        return self._process.pid
+
+    @property
     def url(self) -> str:
         """The base URL, as ``RLM(base_url=…)`` takes it."""
         return f"http://127.0.0.1:{self.port}/v1"
 
-    def play(self, replies: Sequence[str], *, sub_latency: float = 0.0) -> None:
+    def play(
+        self,
+        replies: Sequence[str],
+        *,
+        sub_latency: float = 0.0,
+        root_latency: float = 0.0,
+        echo: bool = False,
+        children: tuple[str, Sequence[str]] | None = None,
+    ) -> None:
         """From now on the root says ``replies`` in order, the sub-model answers so much later.
 
+        With ``echo`` the sub-model says its prompt again. ``children``: what models say in
+        order, ``sub_latency`` later, in conversations whose question has these words in it.
         Forgets the requests that have come so far.
         """
-        self._ask({"replies": list(replies), "sub_latency": sub_latency})
+        self._ask(
+            {
+                "replies": list(replies),
+                "sub_latency": sub_latency,
+                "root_latency": root_latency,
+                "echo": echo,
+                "children": children,
+            }
+        )
 
     def take(self) -> list[Arrival]:
         """The requests since the last :meth:`play` or :meth:`take`, in order of arrival."""
@@ -90,13 +113,18 @@ def serve() -> None:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
     from support.stub import Action, Reply, Stub, StubRequest
 
-    order: dict[str, Any] = {"replies": [], "sub_latency": 0.0}
+    order: dict[str, Any] = {}
 
     def script(request: StubRequest) -> Action:
-        if request.body["model"] != ROOT:
-            return Reply(SUB_REPLY, latency=order["sub_latency"])
         turn = sum(message["role"] == "assistant" for message in request.messages)
-        return Reply(order["replies"][turn])
+        if order["children"] is not None and len(request.messages) > 1:
+            words, replies = order["children"]
+            if words in request.messages[1]["content"]:
+                return Reply(replies[turn], latency=order["sub_latency"])
+        if request.body["model"] != ROOT:
+            said = request.prompt if order["echo"] else SUB_REPLY
+            return Reply(said, latency=order["sub_latency"])
+        return Reply(order["replies"][turn], latency=order["root_latency"])
 
     with Stub(script) as stub:
         print(stub.port, flush=True)
