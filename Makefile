@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 STDLIB = $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
 JOBS ?= 2
 
-.PHONY: demo test check bench bench-reader lock clean
+.PHONY: demo test check bench bench-reader study lock clean
 
 demo: $(STAMP)
 	@$(BIN)/abyme ask "Which function is a least-recently-used cache decorator?" "$(STDLIB)" \
@@ -28,6 +28,10 @@ bench: $(STAMP)
 # How often the built-in reader finds the passage that answers; --fetch gets the second corpus.
 bench-reader: $(STAMP)
 	$(BIN)/python benchmarks/reader/run.py
+
+# The simulation of widths and depths; what is among the results already is not done again.
+study: $(STAMP)
+	$(BIN)/python benchmarks/async_depth/run.py
 
 # uv where it is installed, pip otherwise; both from the same lock, hashes checked.
 $(STAMP): requirements.lock pyproject.toml
