@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from abyme.context.handing import Documents, Handing, NodeData
+from abyme.context.handing import SMALL, Documents, Handing, NodeData
 from abyme.dialects.base import Opening, TurnStatus
 from abyme.dialects.messages import Fenced
 from abyme.errors import AbymeError, CallFailed, JournalError
@@ -40,7 +40,7 @@ from abyme.subcalls.caching import CallCache
 from abyme.subcalls.children import Birth, challenge
 from abyme.subcalls.router import Router
 from abyme.subcalls.typed import value_of
-from abyme.threads import in_thread
+from abyme.threads import aside
 from abyme.types import Finish
 
 _log = logging.getLogger("abyme")
@@ -219,7 +219,10 @@ class Nodes:
             question = started.question
             if schema is not None:
                 question = f"{question}\n\n{ASKED_FOR.format(schema.text)}"
-            opened, _ = await in_thread(opening, self._spec, data, status, estimator, question)
+            small = live.handing.data.text_bytes <= SMALL and len(data.documents) == 1
+            opened, _ = await aside(
+                not small, opening, self._spec, data, status, estimator, question
+            )
             return opened
 
         node = self.node(live, conversation, introduce, schema=schema)

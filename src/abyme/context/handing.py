@@ -23,10 +23,12 @@ from abyme.context.unnamed import Unnamed
 from abyme.errors import CallFailed
 from abyme.events import Given
 from abyme.inside.decoding import decoder
-from abyme.threads import in_thread
+from abyme.threads import aside, in_thread
 
 MOST_PIECES = 100_000
 MOST_PROMPT_BYTES = 32 << 20
+SMALL = 1 << 16
+"""What has no more characters, or bytes, is looked at without a thread."""
 _Place = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 
 
@@ -187,11 +189,11 @@ class Documents:
 
     async def _index_of(self, text: str) -> int:
         """The index of a text that code made; it is kept where it was not before."""
-        digest = await in_thread(_digest, text)
+        digest = await aside(len(text) > SMALL, _digest, text)
         known = f"made-{digest[:32]}"
         async with self._making:  # a second file would take the place of one that is in use
             if (index := self._made.get(known)) is None:
-                document = await in_thread(self._kept, text, known)
+                document = await aside(len(text) > SMALL, self._kept, text, known)
                 index = self._made[known] = len(self._documents)
                 self._documents[index] = document
                 self._keep(index, document, digest)
