@@ -24,9 +24,11 @@ from abyme import __version__
 from benchmarks.again import again
 from benchmarks.calls import batch, sequential
 from benchmarks.checkpoints import checkpoints
+from benchmarks.children import children
 from benchmarks.command import commands
 from benchmarks.data import data
 from benchmarks.endpoint import Endpoint
+from benchmarks.fifty import fifty
 from benchmarks.figures import Bench, Row, table
 from benchmarks.frames import frames
 from benchmarks.index import index
@@ -48,6 +50,8 @@ ALL: dict[str, Callable[[Bench], list[Row]]] = {
     "batch": batch,
     "wide": wide,
     "long": long,
+    "children": children,
+    "fifty": fifty,
     "large": large,
     "data": data,
     "sandbox": sandbox,
@@ -97,6 +101,9 @@ def save(rows: Sequence[Row], *, quick: bool) -> None:
         "rows": [{**asdict(row), "value": row.value, "verdict": row.verdict} for row in rows],
     }
     RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    about = ", ".join(f"{name} {value}" for name, value in machine.items())
+    text = f"abyme {__version__}, {results['at']}; {about}\n\n{table(rows)}\n"
+    RESULTS.with_suffix(".txt").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
