@@ -10,6 +10,7 @@ The server is this file run as a script; :class:`Endpoint` is the other end of i
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -20,6 +21,8 @@ from typing import Any, NamedTuple
 ROOT = "root"
 """The name of the model that gets the scripted replies; any other gets ``SUB_REPLY``."""
 SUB = "sub"
+FAULTS = (0.20, 0.05, 0.02, 0.01)
+"""How often, where faults are asked for: 429 with Retry-After, 500, a reset connection, silence."""
 SUB_REPLY = "An answer of a few words, as a sub-model gives one."
 
 
@@ -73,11 +76,13 @@ class Endpoint:
         sub_latency: float = 0.0,
         root_latency: float = 0.0,
         echo: bool = False,
+        faults: bool = False,
         children: tuple[str, Sequence[str]] | None = None,
     ) -> None:
         """From now on the root says ``replies`` in order, the sub-model answers so much later.
 
-        With ``echo`` the sub-model says its prompt again. ``children``: what models say in
+        With ``echo`` the sub-model says its prompt again. With ``faults`` it fails as often as
+        :data:`FAULTS` says, each time in the same order. ``children``: what models say in
         order, ``sub_latency`` later, in conversations whose question has these words in it.
         Forgets the requests that have come so far.
         """
@@ -87,6 +92,7 @@ class Endpoint:
                 "sub_latency": sub_latency,
                 "root_latency": root_latency,
                 "echo": echo,
+                "faults": faults,
                 "children": children,
             }
         )
@@ -111,9 +117,12 @@ class Endpoint:
 def serve() -> None:
     """The server's process: orders come as lines on stdin, its end is the order to end."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-    from support.stub import Action, Reply, Stub, StubRequest
+    from support.stub import Action, Drop, Hang, Reply, Status, Stub, StubRequest
 
+    too_many = Status(429, headers={"Retry-After": "1"})
+    faults: tuple[Action, ...] = (too_many, Status(500), Drop(), Hang())
     order: dict[str, Any] = {}
+    chance = random.Random()
 
     def script(request: StubRequest) -> Action:
         turn = sum(message["role"] == "assistant" for message in request.messages)
@@ -122,6 +131,11 @@ def serve() -> None:
             if words in request.messages[1]["content"]:
                 return Reply(replies[turn], latency=order["sub_latency"])
         if request.body["model"] != ROOT:
+            drawn = chance.random() if order["faults"] else 1.0
+            for share, fault in zip(FAULTS, faults, strict=True):
+                if drawn < share:
+                    return fault
+                drawn -= share
             said = request.prompt if order["echo"] else SUB_REPLY
             return Reply(said, latency=order["sub_latency"])
         return Reply(order["replies"][turn], latency=order["root_latency"])
@@ -136,6 +150,7 @@ def serve() -> None:
                 print(json.dumps([(r.arrived, r.body["model"], r.body) for r in arrivals]))
             else:
                 order = asked
+                chance.seed(1)
                 print("true")
             sys.stdout.flush()
 

@@ -1,0 +1,1 @@
+"""Other engines for the same method, installed in environments of their own."""
