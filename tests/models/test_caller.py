@@ -622,7 +622,9 @@ def test_no_interleaving_leaks_or_leaves_a_call_untold(seed: int, calls: int, ca
             failures = (EndpointError("d"), RateLimited("r"), BadReply("b"), AuthError("a"))
             if chance.random() < 0.4:
                 raise chance.choice(failures)
-            return Reply("fine", Usage(chance.randrange(1, 50), chance.randrange(300)))
+            # As an endpoint bills: what was sent (three tokens here), and no more than was allowed.
+            most = min(300, request.max_tokens or 300)
+            return Reply("fine", Usage(3, chance.randrange(most + 1)))
 
     async def steps() -> None:
         bench = Bench(max_tokens=20_000, max_calls=30, max_width=5)
