@@ -238,7 +238,7 @@ def chart_of_widths(trials: Trials) -> Chart:
             for p in point(index, of(trials, endpoint=endpoint, width=width), calls_a_second)
         ]
         series.append(Series(name, points))
-    names = [name.replace(" refused at random", " refused") for name in endpoints]
+    names = [name.replace(" refused at random", " 429s") for name in endpoints]
     names = [name.partition(",")[0] for name in names]
     return Chart(
         title="Sub-calls a second, by endpoint and width",
@@ -296,7 +296,7 @@ def chart_of_sizes(trials: Trials) -> Chart:
         "64 samples": phased("samples"),
         "16 children": phased("children"),
     }
-    return _by_size(trials, lines, "Time by size of the data (the machine's own seconds)", "s")
+    return _by_size(trials, lines, "Time by size of the data", "seconds of the machine")
 
 
 def chart_of_memory(trials: Trials) -> Chart:

@@ -53,7 +53,7 @@ def ways(quick: bool) -> Iterator[Plan]:
             for seed in seeds(repeated, quick):
                 yield ask("ways", way, count, law.HOSTED, scale=scale, seed=seed, work=WORK)
     for way in WAYS if not quick else ():
-        for seed in seeds(2 if way == "sequential" else 5, quick):
+        for seed in seeds(1 if way == "sequential" else 5, quick):
             yield ask("ways", way, 64, law.UNEVEN, scale=scale, seed=seed, work=WORK)
 
 
@@ -68,6 +68,7 @@ def widths(quick: bool) -> Iterator[Plan]:
         (law.REFUSING_MUCH, 64),
     )
     for behaviour, count in cases:
+        scale = 10.0 if count > 128 and behaviour is not law.REFUSING else 20.0
         for width in (AT_ONCE, 64, None):
             for seed in seeds(3, quick):
                 yield ask(
@@ -75,7 +76,7 @@ def widths(quick: bool) -> Iterator[Plan]:
                     "batched",
                     16 if quick else count,
                     behaviour,
-                    scale=100.0 if quick else 10.0,
+                    scale=100.0 if quick else scale,
                     seed=seed,
                     width=width,
                 )
@@ -120,7 +121,7 @@ def sizes(quick: bool) -> Iterator[Plan]:
     """The same work on more and more data: search it, sample it, let 16 children read it all."""
     calls, children = (4, 2) if quick else (64, 16)
     for characters in SIZES[:1] if quick else SIZES:
-        for seed in seeds(2 if characters == SIZES[-1] else 3, quick):
+        for seed in seeds(1 if characters == SIZES[-1] else 3, quick):
             yield Plan(
                 part="sizes",
                 settings={"program": "sizes", "calls": calls, "children": children},

@@ -127,13 +127,45 @@ def decoder(encoding: str, errors: str) -> Decoder:
     return Decoder(encoding, errors)
 
 
+_LONG = 4_096
+"""Bytes above which only the beginning of what is looked for is searched for, then compared."""
+
+
 def find_aligned(data: Bytes, needle: bytes, unit: int, origin: int, start: int, stop: int) -> int:
     """Where ``needle`` first lies in ``data[start:stop]``, or -1.
 
-    Only places a multiple of ``unit`` bytes from ``origin`` count. In steps of 64 MB, so that an
-    interrupt is heard between them.
+    Only places a multiple of ``unit`` bytes from ``origin`` count.
     """
     stop = min(stop, len(data))
+    if len(needle) > _LONG:
+        # What prepares a search takes as long as the needle, and again with every step. So look
+        # for its beginning, unless that is seen too often where the rest is another.
+        vain = 0
+        while vain < len(needle):
+            last = stop - len(needle) + _LONG
+            at = _find(data, needle[:_LONG], unit, origin, start, last)
+            if at < 0:
+                return -1
+            same = _equal_bytes(data, needle, at)
+            if same == len(needle):
+                return at
+            vain += same
+            start = at + 1
+    return _find(data, needle, unit, origin, start, stop)
+
+
+def _equal_bytes(data: Bytes, needle: bytes, at: int) -> int:
+    """``len(needle)`` where it lies at ``at``; else about how many of its bytes had to be read."""
+    step = 1 << 16
+    for read in range(0, len(needle), step):
+        part = needle[read : read + step]
+        if data[at + read : at + read + len(part)] != part:
+            return min(read + step, len(needle) - 1)
+    return len(needle)
+
+
+def _find(data: Bytes, needle: bytes, unit: int, origin: int, start: int, stop: int) -> int:
+    """As :func:`find_aligned`, in steps of 64 MB, so that an interrupt is heard between them."""
     step = 1 << 26
     while start <= stop - len(needle):
         at = data.find(needle, start, min(stop, start + step + len(needle) - 1))
