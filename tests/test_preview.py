@@ -57,6 +57,12 @@ def test_a_given_price_never_replaces_a_known_one(runs: Path) -> None:
     assert (rlm.preview("q", "text").first_cost or 0) > 0
 
 
+def test_a_script_costs_what_is_given_for_it_and_else_nothing(runs: Path) -> None:
+    assert scripted_rlm(runs, ["x"]).preview("q", "text").first_cost == 0
+    preview = scripted_rlm(runs, ["x"], price=(1.0, 4.0)).preview("q", "text")
+    assert preview.first_cost == pytest.approx(preview.first_tokens * 1e-6)
+
+
 @pytest.mark.parametrize("price", [(-1.0, 2.0), (1.0, float("nan")), (1.0, float("inf")), (1.0,)])
 def test_what_is_no_price(runs: Path, price: tuple[float, ...]) -> None:
     with pytest.raises(ConfigError, match="price must be two prices"):

@@ -81,7 +81,7 @@ def price_of(model: str, base_url: str | None) -> Price | None:
     ``model`` is written as the endpoint has it or with ``openai:`` before it. ``reader`` and
     ``scripted`` are free wherever they are.
     """
-    if model == "reader" or model.partition(":")[0] == "scripted":
+    if model == "reader" or _scripted(model):
         return FREE
     return _price_at(model, base_url or "", date.today().isoformat())
 
@@ -89,6 +89,10 @@ def price_of(model: str, base_url: str | None) -> Price | None:
 def price_of_model(model: Model) -> Price | None:
     """The price of ``model``, by its name and its endpoint."""
     return _price_in_hour(model.name, model.endpoint, int(time.time() // 3600))
+
+
+def _scripted(name: str) -> bool:
+    return name.partition(":")[0] == "scripted"
 
 
 def flat_price(what: str, pair: Sequence[float]) -> Price:
@@ -106,11 +110,14 @@ def flat_price(what: str, pair: Sequence[float]) -> Price:
 def known_or(
     given: Mapping[str, Price | None],
 ) -> Callable[[Model], Price | None]:
-    """Prices from the list, and where it does not know a model, the one ``given`` by its name."""
+    """Prices from the list, and where it does not know a model, the one ``given`` by its name.
+
+    A script stands for a model, so it costs what is given, if anything is.
+    """
 
     def price(model: Model) -> Price | None:
         known = price_of_model(model)
-        return given.get(model.name) if known is None else known
+        return given.get(model.name, known) if known is None or _scripted(model.name) else known
 
     return price
 
