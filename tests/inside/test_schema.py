@@ -113,6 +113,9 @@ def test_what_no_expression_says_is_a_type_error(shape: Any) -> None:
         ({"minItems": -1}, "whole number"),
         ({"items": [{}]}, "a schema is an object"),
         ({"additionalProperties": 3}, "a schema is an object"),
+        ('{"minimum": ' + "9" * 4_900 + "}", "no such expression"),
+        ('{"minimum": NaN}', "no number"),
+        ("Literal[1e999]", "no number"),
     ],
 )
 def test_what_is_refused_says_why(shape: Any, why: str) -> None:
