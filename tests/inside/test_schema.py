@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from abyme.inside.replies import read_reply
+from abyme.inside.replies import MOST_CHARACTERS, read_reply
 from abyme.inside.schema import MAX_CHARACTERS, Misfit, Schema, SchemaRefused
 from abyme.inside.shapes import schema_of, written
 
@@ -194,7 +194,12 @@ def test_no_reply_breaks_the_reader(reply: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "reply", ["[" * 200_000, "```\n" * 50_000, "{" * 9_999, "[1e999]", "[NaN]"]
+    "reply",
+    [
+        *("[" * 200_000, "```\n" * 50_000, "{" * 9_999, "[1e999]", "[NaN]"),
+        "x " + "[" * 50 + "1," * 400_000,
+        "[" + "1," * MOST_CHARACTERS + "1]",
+    ],
 )
 def test_hostile_replies_do_not_fit(reply: str) -> None:
     with pytest.raises(Misfit):
