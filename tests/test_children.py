@@ -187,3 +187,15 @@ def test_a_run_with_children_replays(runs: Path) -> None:
     answer, *_ = run(runs, {"root": root, "count": COUNT})
     replayed = replay(answer.run, runs=runs)
     assert replayed.identical and replayed.cells == 6 and replayed.turns == 6
+
+
+@pytest.mark.parametrize("given", ["", "\\ufeffx", "\\x00\\x01" * 50, "\\ud800" * 9, "caf\\xe9"])
+def test_whatever_text_a_child_is_given_the_run_can_be_gone_on_with(runs: Path, given: str) -> None:
+    root = [cell(f"FINAL(rlm_query('look', ['{given}', 'more']))")]
+    look = [cell("FINAL(repr(list(context.values())[0]))")]
+    with Stub(acting({"root": root, "look": look})) as stub:
+        rlm = RLM("m", base_url=stub.url, runs=runs, limits=Limits(max_depth=2, max_seconds=100))
+        answer = rlm.completion("root", TEXT)
+        assert answer.text == repr(given.encode().decode("unicode_escape"))
+        assert replay(answer.run, runs=runs).identical
+        assert rlm.fork(answer.run, 1, "root again").status == "complete"

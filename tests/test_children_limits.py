@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from abyme import RLM, Answer, Limits
+from abyme import RLM, Answer, Limits, replay
 from abyme.config import ChildLimits
+from abyme.context import handing
 from abyme.events import (
+    DocumentLoaded,
     LimitReached,
     NodeEnded,
     NodeStarted,
@@ -20,6 +22,7 @@ from abyme.events import (
     WorkerEnded,
     WorkerRestored,
 )
+from abyme.subcalls import jobs
 from support.left import eventually, tasks, workers
 from support.runs import cell, events_of, of_kind, settled
 from support.stub import Hang, Reply, Stub, StubRequest
@@ -260,3 +263,46 @@ def test_data_that_changes_under_a_child_ends_the_run(runs: Path, tmp_path: Path
         rlm = RLM("m", base_url=stub.url, runs=runs, limits=Limits(max_depth=2))
         answer = rlm.completion("q", data)
     assert answer.status == "partial" and "changed while the run was using it" in answer.reason
+
+
+def test_a_batch_of_more_children_than_calls_are_left_is_refused_whole(runs: Path) -> None:
+    root = "try: rlm_query_batched(['child'] * 50)\nexcept BudgetExceeded as e: FINAL(str(e))"
+    with Stub(one_child([cell("FINAL(1)")], root)) as stub:
+        rlm = RLM("m", base_url=stub.url, runs=runs, limits=Limits(max_depth=2, max_calls=20))
+        answer = rlm.completion("root", "some text")
+    assert answer.text.startswith("50 children, but only 18 calls are left: none was sent")
+    assert len(of_kind(events_of(runs, answer), NodeStarted)) == 1
+    assert replay(answer.run, runs=runs).identical
+
+
+def test_a_child_that_could_make_no_call_is_not_begun(runs: Path) -> None:
+    root = (
+        "whys = []\nfor i in range(9):\n"
+        "    try: rlm_query('child', [f'{i}' * 50_000])\n"
+        "    except BudgetExceeded as e: whys.append(str(e))\n"
+        "FINAL([len(whys), whys[-1]])"
+    )
+    with Stub(one_child([cell("FINAL(1)")], root)) as stub:
+        rlm = RLM("m", base_url=stub.url, runs=runs, limits=Limits(max_depth=2, max_calls=6))
+        answer = rlm.completion("root", "some text")
+    refused, why = answer.value
+    assert refused == 6 and why.startswith("max_calls: 1 of 6 calls are left")
+    events = events_of(runs, answer)
+    assert len(of_kind(events, NodeStarted)) == 4
+    assert len(of_kind(events, DocumentLoaded)) == 4, "what nobody reads is not kept"
+    assert replay(answer.run, runs=runs).identical
+
+
+@pytest.mark.parametrize(
+    "ask", ["rlm_start(['child'], ['x' * 900 + str(i)])", "rlm_query('child', 'x' * 9000 + str(i))"]
+)
+def test_what_code_makes_for_children_is_bounded(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, ask: str
+) -> None:
+    monkeypatch.setattr(jobs, "MAX_CHARACTERS", 5_000)
+    monkeypatch.setattr(handing, "MOST_MADE", 50_000)
+    root = f"try:\n    kept = [{ask} for i in range(20)]\nexcept CallError as e: FINAL(str(e))"
+    with Stub(one_child([cell("FINAL(1)")], root)) as stub:
+        rlm = RLM("m", base_url=stub.url, runs=runs, limits=Limits(max_depth=2, max_seconds=60))
+        answer = rlm.completion("root", "some text")
+    assert "over 5,000 characters" in answer.text or "over 50,000 bytes" in answer.text

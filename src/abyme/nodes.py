@@ -26,6 +26,7 @@ from abyme.journal.node_tape import NodeTape
 from abyme.journal.outcomes import Outcomes
 from abyme.journal.tape import Tape
 from abyme.ledger import Account
+from abyme.ledger.amounts import KINDS
 from abyme.loop import Node, Outcome, run_node
 from abyme.models.base import Model, OnText
 from abyme.models.caller import Caller
@@ -48,6 +49,8 @@ _log = logging.getLogger("abyme")
 AT_ONCE = 64
 """Children of one depth that work at the same time; others wait, with nothing of their own."""
 _DRAFT_SHOWN = 300
+_LEAST_CALLS = 2
+"""Of a child: one to begin with, and its last one, which is kept back."""
 ASKED_FOR = "Hand over, by FINAL(value), a Python value that fits this JSON schema:\n{}"
 """What a child is told of the type that its answer must have."""
 
@@ -171,6 +174,7 @@ class Nodes:
         spent = None
         if before is None or before.started is None or before.started.given is None:
             tape = NodeTape("")
+            self._check_room(parent, birth)
             data = await parent.handing.over(birth.context)
             self._check(parent, birth, data)
             started = self._start(parent, birth, data, model)
@@ -197,16 +201,26 @@ class Nodes:
         self._emit(started)
         return started
 
+    def _check_room(self, parent: Live, birth: Birth) -> None:
+        """Raise :class:`CallFailed` for a child that could make no call at all."""
+        account = parent.account
+        for kind in KINDS:
+            room = account.room_for(kind)
+            if room <= 0 or (kind == "calls" and room < _LEAST_CALLS):
+                error = account.too_little(kind, "a child could make no call")
+                raise self._refused(parent, birth, error.for_code, error.kind)
+
     def _check(self, parent: Live, birth: Birth, data: NodeData) -> None:
         """Raise :class:`CallFailed` for a child that would only do its parent's work again."""
         above = parent.started
         why = challenge(parent.handing.data, above.question, data, birth.question)
         if why and not birth.insist:
-            refused = CallRefused(
-                birth.key, above.node, birth.cell, "rlm_query", why, "ChildFailed"
-            )
-            self._emit(refused)
-            raise CallFailed(why, "ChildFailed")
+            raise self._refused(parent, birth, why, "ChildFailed")
+
+    def _refused(self, parent: Live, birth: Birth, why: str, kind: str) -> CallFailed:
+        node = parent.started.node
+        self._emit(CallRefused(birth.key, node, birth.cell, "rlm_query", why, kind))
+        return CallFailed(why, kind)
 
     async def _let_work(self, live: Live, schema: Schema | None) -> NodeEnded:
         """Its work from beginning to end, and what came of it, told."""

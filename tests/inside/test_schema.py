@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from abyme.inside.replies import read_reply
+from abyme.inside.replies import MOST_CHARACTERS, read_reply
 from abyme.inside.schema import MAX_CHARACTERS, Misfit, Schema, SchemaRefused
 from abyme.inside.shapes import schema_of, written
 
@@ -113,6 +113,9 @@ def test_what_no_expression_says_is_a_type_error(shape: Any) -> None:
         ({"minItems": -1}, "whole number"),
         ({"items": [{}]}, "a schema is an object"),
         ({"additionalProperties": 3}, "a schema is an object"),
+        ('{"minimum": ' + "9" * 4_900 + "}", "no such expression"),
+        ('{"minimum": NaN}', "no number"),
+        ("Literal[1e999]", "no number"),
     ],
 )
 def test_what_is_refused_says_why(shape: Any, why: str) -> None:
@@ -191,7 +194,12 @@ def test_no_reply_breaks_the_reader(reply: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "reply", ["[" * 200_000, "```\n" * 50_000, "{" * 9_999, "[1e999]", "[NaN]"]
+    "reply",
+    [
+        *("[" * 200_000, "```\n" * 50_000, "{" * 9_999, "[1e999]", "[NaN]"),
+        "x " + "[" * 50 + "1," * 400_000,
+        "[" + "1," * MOST_CHARACTERS + "1]",
+    ],
 )
 def test_hostile_replies_do_not_fit(reply: str) -> None:
     with pytest.raises(Misfit):

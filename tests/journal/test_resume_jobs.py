@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from abyme import RLM, Answer, Limits, replay
+from abyme.engine import engine
 from abyme.events import (
     PASSING,
     CallEnded,
@@ -24,7 +25,7 @@ from abyme.journal.reader import read
 from abyme.models.scripted import Scripted
 from support.forked import in_a_child
 from support.runs import cell, events_of, of_kind, scripted_rlm, told
-from support.stub import Reply, Stub, StubRequest
+from support.stub import Reply, Status, Stub, StubRequest
 
 STEP = 5
 """Of the events at which a run is killed; each takes a second. All of them pass."""
@@ -206,3 +207,30 @@ def test_a_limit_closes_the_job_and_a_higher_one_lets_it_go_on(runs: Path) -> No
     again = RLM(Slow(root, sub), runs=runs).resume(answer.run)
     assert again.value == [f"to {letter}" for letter in "abcdef"]
     assert before == ["a", "b", "c"] and sorted(asked) == list("abcdef")
+
+
+def test_what_failed_in_a_job_that_was_closed_stays_so(runs: Path) -> None:
+    """A look that is on record told of an item which failed, and which nobody asks again."""
+    begin = "import time\njob = llm_start(['a', 'bad'])\ntime.sleep(0.5)\nFINAL(1)"
+    look = "r = job.results()\nx = llm_query('beside')\nFINAL([r[0], r.failed, x])"
+
+    def script(request: StubRequest) -> Any:
+        if request.messages[0]["role"] == "system":
+            return cell(look if "second" in request.messages[1]["content"] else begin)
+        return Status(400, "no") if request.prompt == "bad" else f"to {request.prompt}"
+
+    with Stub(script) as stub:
+
+        def work() -> None:
+            def listener(event: Event) -> None:
+                if isinstance(event, CallStarted) and event.prompt == "beside":
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+            sitting = engine().sit(an_rlm(runs, stub.url)._spec_of("", "some text"))
+            for question in ("the first", "the second"):
+                sitting.ask(question, listener).future.result()
+
+        assert in_a_child(work) == -signal.SIGKILL
+        (folder,) = runs.glob("2*")
+        answer = resumed(runs, stub.url, folder.name)
+    assert (answer.status, answer.value) == ("complete", ["to a", [1], "to beside"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from email.utils import formatdate
 from typing import Any
@@ -17,7 +18,7 @@ from abyme.errors import (
     RateLimited,
     WindowExceeded,
 )
-from abyme.models.http_errors import Endpoint, refused, refused_within
+from abyme.models.http_errors import Endpoint, read_refusal, refused, refused_within
 from abyme.models.quoting import MAX_LINE, excerpt, public_url, scrub
 from abyme.models.retry_after import retry_after
 
@@ -255,3 +256,9 @@ def test_retry_after_measures_a_date_from_now() -> None:
     wait = retry_after({"retry-after": formatdate(time.time() + 300, usegmt=True)})
     assert wait is not None
     assert 200 < wait <= 300
+
+
+def test_little_is_read_of_a_long_refusal() -> None:
+    for long in ("x" * 100_000, {"message": "x" * 100_000, "code": "y" * 100_000}):
+        refusal = read_refusal(json.dumps({"error": long}).encode())
+        assert len(refusal.message) + len(refusal.code) < 10_000

@@ -129,6 +129,7 @@ def test_usage_comes_from_the_endpoint() -> None:
         ("odd", Usage(5, 2, 0, 1, True)),
         ({"prompt_tokens": 0, "completion_tokens": 0}, Usage(5, 2, 0, 1, True)),
         ({"prompt_tokens": True, "completion_tokens": -3}, Usage(5, 2, 0, 1, True)),
+        ({"prompt_tokens": 10**30, "completion_tokens": 1}, Usage(5, 1, 0, 1, True)),
         ({"prompt_tokens": 9}, Usage(9, 2, 0, 1, True)),
         (
             {"prompt_tokens": 9, "completion_tokens": 1, "prompt_tokens_details": None},

@@ -27,6 +27,8 @@ from abyme.threads import aside, in_thread
 
 MOST_PIECES = 100_000
 MOST_PROMPT_BYTES = 32 << 20
+MOST_MADE = 1 << 30
+"""Bytes of all texts of a run that its code made for children: each is kept on the disk."""
 SMALL = 1 << 16
 """What has no more characters, or bytes, is looked at without a thread."""
 _Place = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
@@ -193,6 +195,11 @@ class Documents:
         known = f"made-{digest[:32]}"
         async with self._making:  # a second file would take the place of one that is in use
             if (index := self._made.get(known)) is None:
+                if sum(self._documents[made].bytes for made in self._made.values()) > MOST_MADE:
+                    raise CallFailed(
+                        f"children were given over {MOST_MADE:,} bytes of texts that code made: "
+                        "hand over parts of the data, which are not copied"
+                    )
                 document = await aside(len(text) > SMALL, self._kept, text, known)
                 index = self._made[known] = len(self._documents)
                 self._documents[index] = document

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -87,11 +88,20 @@ def recall_made(
     for index, event in documents.items():
         if index >= loaded.documents:
             document = _document(event, folder)
-            again = look_again(document)
-            if again.bytes != document.bytes:
+            found = _found(document)
+            if found is None or found.st_size != document.bytes:
                 raise DataChanged(f"not what it was: {shown(document.path)}, which code made")
-            made[index] = replace(document, mtime_ns=again.mtime_ns, inode=again.inode)
+            made[index] = replace(document, mtime_ns=found.st_mtime_ns, inode=found.st_ino)
     return made
+
+
+def _found(document: Document) -> os.stat_result | None:
+    """The file of a document that code made, which may be empty or anything; None if it is gone."""
+    try:
+        found = os.lstat(document.path)
+    except OSError:
+        return None
+    return found if stat.S_ISREG(found.st_mode) else None
 
 
 def _document(event: DocumentLoaded, folder: Path) -> Document:

@@ -15,6 +15,10 @@ _BEGINS = re.compile(r"[\[{]")
 _MOST_FENCES = 20
 _MOST_TRIES = 50
 _MOST_DEEP = 50
+MOST_CHARACTERS = 1_000_000
+"""Of a reply that is read as a value. Reading more would hold up the host's event loop."""
+_MOST_READ = 3 * MOST_CHARACTERS
+"""Characters that are read in vain for what may be JSON among prose."""
 
 _DECODER = json.JSONDecoder()
 
@@ -26,6 +30,8 @@ def read_reply(reply: str, schema: Schema) -> Any:
     JSON that was cut off. Raises :class:`.schema.Misfit`, which says why nothing in the reply fits.
     """
     text = reply.strip()
+    if len(text) > MOST_CHARACTERS:
+        raise Misfit(f"it has {len(text):,} characters, over {MOST_CHARACTERS:,}")
     why: Misfit | None = None
     steps = Steps()
     for value in _values(text):
@@ -61,12 +67,13 @@ def _values(text: str) -> Iterator[Any]:
 
 def _embedded(text: str) -> Iterator[Any]:
     """Objects and lists among prose."""
-    at = 0
+    at, left = 0, _MOST_READ
     for _ in range(_MOST_TRIES):
         found = _BEGINS.search(text, at)
-        if found is None:
+        if found is None or left < 0:
             return
         at = found.end()
+        left -= len(text) - at
         try:
             _, end = _DECODER.raw_decode(text, found.start())
             value = read_value(text[found.start() : end])

@@ -10,6 +10,7 @@ refers to nothing, and a check is bounded in steps.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -142,7 +143,7 @@ class Schema:
         if isinstance(value, str):
             return self._name(value, at)
         if value is None or isinstance(value, bool | int | float):
-            return value
+            return _finite(value, at)
         raise SchemaRefused(f"{at}: texts, numbers, true, false and null alone")
 
     def _name(self, value: Any, at: str) -> str:
@@ -176,6 +177,12 @@ def _count(value: Any, at: str) -> int:
 def _number(value: Any, at: str) -> Any:
     if not _TYPES["number"](value):
         raise SchemaRefused(f"{at}: a number")
+    return _finite(value, at)
+
+
+def _finite(value: Any, at: str) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise SchemaRefused(f"{at}: {value} is no number in JSON")
     return value
 
 

@@ -112,7 +112,9 @@ def schema_of(shape: str | dict[str, Any]) -> Schema:
     if text.startswith("{"):
         try:
             return Schema(json.loads(text))
-        except (RecursionError, json.JSONDecodeError):
+        except SchemaRefused:
+            raise
+        except (RecursionError, ValueError):
             pass  # a dict of types
     try:
         tree = ast.parse(text, mode="eval").body

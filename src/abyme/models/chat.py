@@ -16,6 +16,8 @@ from abyme.types import Reply, Usage
 
 CHARACTERS_PER_TOKEN = 4
 """For estimates, where the endpoint does not count. Close for English, low for other scripts."""
+_MOST_TOKENS = 1 << 30
+"""What is more is no count: no window and no bill of one call comes near it."""
 
 _CUT = {"length", "max_tokens", "model_length", "model_context_window_exceeded"}
 """How OpenAI, Anthropic's gateways, Mistral and Z.ai say that the reply was cut."""
@@ -175,8 +177,9 @@ def _dict(value: Any) -> dict[str, Any]:
 
 
 def _count(value: Any) -> int:
-    """A number of tokens; 0 for whatever is none."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+    """A number of tokens; 0 for whatever is none, or more than one call can have."""
+    counts = isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _MOST_TOKENS
+    return value if counts else 0
 
 
 def _with_surrogates(data: bytes) -> Any:

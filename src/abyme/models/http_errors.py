@@ -57,6 +57,8 @@ _NO_MODEL = re.compile(
     r"model_not_found|invalid_model\b|^model not exist|^invalid model\b|not a valid model id",
     re.IGNORECASE,
 )
+_READ = 4_096
+"""Of what an endpoint says, so much is read: bytes of a body, characters of a message."""
 _MODERATED = re.compile(r"moderation|flagged", re.IGNORECASE)
 
 
@@ -71,7 +73,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     def quote(self, text: str) -> str:
         """What the endpoint said, without secrets, on one line."""
         # Scrubbed before it is cut: the half of a key would no longer be recognised.
-        return excerpt(scrub(text[:4096], self.secrets))
+        return excerpt(scrub(text[:_READ], self.secrets))
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -97,19 +99,19 @@ class Refusal(msgspec.Struct, frozen=True):
 
 def read_refusal(body: bytes) -> Refusal:
     """Read an error body in any of its forms: never raises."""
-    text = body[:4096].decode("utf-8", "replace")
+    text = body[:_READ].decode("utf-8", "replace")
     try:
         data = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Refusal(text, text=text)
     error = data.get("error", data) if isinstance(data, dict) else data
     if not isinstance(error, dict):
-        return Refusal(error if isinstance(error, str) else text, text=text)
+        return Refusal(error[:_READ] if isinstance(error, str) else text, text=text)
     message = error.get("message") or error.get("detail") or error.get("error") or text
     if not isinstance(message, str):
         message = text  # FastAPI's list of validation errors, Mistral's nested object
     code, kind, param = (_name(error.get(field)) for field in ("code", "type", "param"))
-    return Refusal(message, code, kind, param, text)
+    return Refusal(message[:_READ], code, kind, param, text)
 
 
 def is_about_window(refusal: Refusal) -> bool:
@@ -199,4 +201,4 @@ def _not_found(endpoint: Endpoint) -> str:
 
 
 def _name(value: Any) -> str:
-    return "" if value is None or isinstance(value, dict | list) else str(value)
+    return "" if value is None or isinstance(value, dict | list) else str(value)[:_READ]

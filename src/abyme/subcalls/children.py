@@ -43,12 +43,15 @@ Spawn = Callable[[Birth], Awaitable[Any]]
 
 
 class Children:
-    """Those of one node."""
+    """Those of one node. ``refuse`` raises where fewer calls are left than a batch needs."""
 
-    def __init__(self, book: CallBook, spawn: Spawn, emit: Emit) -> None:
+    def __init__(
+        self, book: CallBook, spawn: Spawn, emit: Emit, refuse: Callable[[Identified, int], None]
+    ) -> None:
         self._book = book
         self._spawn = spawn
         self._emit = emit
+        self._refuse = refuse
 
     async def one(self, asker: Asker, asked: RlmQuery) -> Any:
         """The value of one child."""
@@ -64,7 +67,11 @@ class Children:
             return []
         requests = [("rlm_query", request_of(each)) for each in wanted]
         calls = await self._book.identify(asker, requests)
-        self._tell_asked(asker.cell, sum(call.is_new for call in calls))
+        keys = [call.key for call in calls]
+        (whole,) = await self._book.identify(asker, [("rlm_query_batched", {"calls": keys})])
+        missing = sum(call.is_new for call in calls)
+        self._refuse(whole, missing)
+        self._tell_asked(asker.cell, missing)
 
         async def ask(call: Identified, index: int) -> Any:
             return await self._answer(call, wanted[index], index)
@@ -141,3 +148,9 @@ def request_of(asked: RlmQuery) -> dict[str, Any]:
     """What the call of a child is known by."""
     request: dict[str, Any] = msgspec.to_builtins(asked)
     return request
+
+
+def size_of(asked: RlmQuery) -> int:
+    """Characters that the request for a child holds."""
+    pieces = () if asked.context is None else asked.context.pieces
+    return len(asked.question) + sum(len(piece.text) + len(piece.name) for piece in pieces)

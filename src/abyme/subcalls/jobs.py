@@ -128,11 +128,17 @@ class Job:
         return book.of_job(self.cell, name, request, answered=answered)
 
     def _settle(self, index: int, item: Item) -> None:
-        if index not in self.items:
-            self.items[index] = item
+        if self._put(index, item):
             self.order.append(index)
-            self._failed += "error" in item
             self._changed.set()
+
+    def _put(self, index: int, item: Item) -> bool:
+        """Keep what an item came to, unless that is known."""
+        known = index in self.items
+        if not known:
+            self.items[index] = item
+            self._failed += "error" in item
+        return not known
 
     def end(self, why: str) -> None:
         """Give up what is not over; it stays so."""
@@ -178,13 +184,11 @@ class Job:
     async def recall(self, book: CallBook, after: int, told: Sequence[int]) -> None:
         """A look is on record: these items were over by then, and those before ``after``."""
         for index in told:
-            if index not in self.items:
-                if self._task is None:
-                    self.items[index] = await self._recalled(book, index)
-                    self._failed += "error" in self.items[index]
+            while index not in self.items:
+                if self._task is None or self.ended:  # nobody makes it, or not any more
+                    self._put(index, await self._recalled(book, index))
                 else:  # asked again, since its cell was cut off
-                    while index not in self.items:
-                        await self._until(len(self.order) + 1)
+                    await self._until(len(self.order) + 1)
         if self.order[after : after + len(told)] == [*told]:
             return
         known = set(told)

@@ -89,7 +89,7 @@ class PlainCalls:
         whole, *calls = await self._book.identify(asker, [_whole(questions), *requests])
         await self._book.until_given_up(whole)
         missing = sum(call.is_new for call in calls)
-        self._refuse_too_many(whole, kind, missing)
+        self.refuse_too_many(whole, kind, missing)
         self.tell_asked(asker.cell, missing)
 
         async def ask(call: Identified, index: int) -> Any:
@@ -167,27 +167,29 @@ class PlainCalls:
                 self._emit(CallCached(call.key, node, call.cell, kind, source))
         return reply.text.strip()  # code compares replies; models end them with newlines
 
-    def check_room(self, prompts: int) -> None:
-        """Raise :class:`CallFailed` where fewer calls are left than ``prompts`` to be sent.
+    def check_room(self, count: int, what: str = "prompts") -> None:
+        """Raise :class:`CallFailed` where fewer calls are left than prompts, or children, wanted.
 
         The calls that are left are worth more than the first few answers of such a batch.
         """
         left = self._account.snapshot()["calls"]["left"]
-        if left is not None and prompts > left:
+        if left is not None and count > left:
             raise CallFailed(
-                f"{prompts:,} prompts, but only {left:,} calls are left: none was sent; put more "
+                f"{count:,} {what}, but only {left:,} calls are left: none was sent; put more "
                 "items into a prompt",
                 "BudgetExceeded",
             )
 
-    def _refuse_too_many(self, whole: Identified, kind: CallKind, prompts: int) -> None:
+    def refuse_too_many(
+        self, whole: Identified, kind: CallKind, count: int, what: str = "prompts"
+    ) -> None:
         """:meth:`check_room`, or what it came to when the cell first ran."""
         if whole.recorded is not None:
             if whole.recorded is not NOT_MADE:
                 whole.replayed()
             return
         try:
-            self.check_room(prompts)
+            self.check_room(count, what)
         except CallFailed as error:
             refused = (whole.key, self._book.node, whole.cell, kind, str(error), error.kind)
             self._emit(CallRefused(*refused))

@@ -19,7 +19,7 @@ from abyme.sandbox.base import GIVEN_UP
 from abyme.subcalls.batches import Ask
 from abyme.subcalls.book import Asker, CallBook, CellCalls, Identified
 from abyme.subcalls.caching import CallCache
-from abyme.subcalls.children import Children, Spawn, request_of
+from abyme.subcalls.children import Children, Spawn, request_of, size_of
 from abyme.subcalls.host_calls import HostCalls
 from abyme.subcalls.jobs import Begin, Jobs, Request
 from abyme.subcalls.plain import PlainCalls, Question, check_size
@@ -71,7 +71,7 @@ class Router:
         self._book = CallBook(node)
         self._plain = PlainCalls(self._book, caller, account, models, emit, cache)
         self._host = HostCalls(self._book, tools, emit)
-        self._children = None if spawn is None else Children(self._book, spawn, emit)
+        self._children = None if spawn is None else self._children_of(spawn, emit)
         self._jobs = Jobs(self._book, self._host, account.limits.most_at_once)
         self._calling: set[asyncio.Task[Any]] = set()
         self._over = False
@@ -195,6 +195,12 @@ class Router:
         told, size = {"prompts": len(prompts), **options}, sum(map(len, prompts))
         return await self._jobs.start(asker, begin, told, size)
 
+    def _children_of(self, spawn: Spawn, emit: Emit) -> Children:
+        def refuse(whole: Identified, children: int) -> None:
+            self._plain.refuse_too_many(whole, "rlm_query", children, "children")
+
+        return Children(self._book, spawn, emit, refuse)
+
     async def _start_children(self, asker: Asker, wanted: list[RlmQuery]) -> int:
         """A job of children; at the depth limit of plain calls."""
         check_size(len(wanted))
@@ -207,12 +213,12 @@ class Router:
             return self._of_job(asker, [replace(q, job=(number, i)) for i, q in enumerate(plainly)])
 
         def refuse() -> None:
-            self._plain.check_room(len(wanted))
+            self._plain.check_room(len(wanted), "children" if children is not None else "prompts")
             self._plain.tell_asked(asker.cell, len(wanted), children=children is not None)
 
         requests = [request_of(each) for each in wanted]
         begin = Begin("rlm_start", {"wanted": requests}, make, refuse)
-        size = sum(len(each.question) for each in wanted)
+        size = sum(map(size_of, wanted))
         return await self._jobs.start(asker, begin, {"children": len(wanted)}, size)
 
     def _of_job(self, asker: Asker, questions: list[Question]) -> tuple[list[Request], Ask]:
