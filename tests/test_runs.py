@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,11 +19,13 @@ from abyme.events import (
     CellEnded,
     DataMeasured,
     DocumentHashed,
+    Event,
     FinishHeld,
     LimitReached,
     MessageAdded,
     RunEnded,
 )
+from abyme.models.base import Request
 from abyme.sandbox.base import Repl, Workers
 from abyme.sandbox.process import ProcessSandbox
 from support.runs import ask, cell, events_of, of_kind, scripted_rlm, told
@@ -185,9 +188,18 @@ def test_exits_and_dead_workers_are_told_and_the_run_goes_on(runs: Path) -> None
 def test_estimates_are_corrected_in_a_later_message(runs: Path, tmp_path: Path) -> None:
     path = tmp_path / "big.txt"
     path.write_text("0123456789\n" * 2_000_000)
-    answer = ask(
-        runs, [cell("import time; time.sleep(1)"), cell("FINAL(len(context))")], context=path
-    )
+    measured = threading.Event()
+
+    def first_reply(_: Request) -> str:
+        assert measured.wait(50)
+        return cell("pass")
+
+    def listener(event: Event) -> None:
+        if isinstance(event, DataMeasured):
+            measured.set()
+
+    rlm = scripted_rlm(runs, [first_reply, cell("FINAL(len(context))")])
+    answer = rlm.start("what is it?", path, listener).future.result(60)
     assert answer.value == 22_000_000
     events = events_of(runs, answer)
     first, second = told(events)[:2]

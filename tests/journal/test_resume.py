@@ -29,6 +29,7 @@ from abyme.events import (
     CallEnded,
     CallStarted,
     CellStarted,
+    DocumentHashed,
     DocumentLoaded,
     Event,
     HostAnswered,
@@ -39,6 +40,7 @@ from abyme.events import (
     RunResumed,
 )
 from abyme.journal.reader import read
+from abyme.models.base import Request
 from abyme.spec import GoesOn
 from support.forked import in_a_child
 from support.runs import ask, cell, events_of, of_kind, scripted_rlm
@@ -413,8 +415,18 @@ def test_data_must_be_what_it_was(runs: Path, tmp_path: Path) -> None:
     path = tmp_path / "data.txt"
     path.write_text("one two three")
     limits = Limits(max_turns=1, max_seconds=60)
-    replies = [cell("n = len(context)\nprint(n)"), "so far"]
-    answer = scripted_rlm(runs, replies, limits=limits).completion("q", path)
+    hashed = threading.Event()
+
+    def last(_: Request) -> str:
+        assert hashed.wait(30), "only what has a hash on record can be known again"
+        return "so far"
+
+    def listener(event: Event) -> None:
+        if isinstance(event, DocumentHashed):
+            hashed.set()
+
+    rlm = scripted_rlm(runs, [cell("n = len(context)\nprint(n)"), last], limits=limits)
+    answer = rlm.start("q", path, listener).future.result(60)
     goes_on = scripted_rlm(runs, ["", cell("FINAL([n, len(context)])")])
     os.utime(path, (1, 1))
     assert goes_on.resume(answer.run).value == [13, 13], "the same bytes at another time"
