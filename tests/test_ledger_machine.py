@@ -77,6 +77,7 @@ class Ledger(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        gc.freeze()  # so that the collection at the end looks at what this example made alone
         self.loop = asyncio.new_event_loop()
         self.root: Node | None = None
         self.nodes: list[Node] = []
@@ -214,6 +215,7 @@ class Ledger(RuleBasedStateMachine):
         finally:
             self.loop.close()
             gc.collect()  # a future whose error nobody took would be told of now
+            gc.unfreeze()
 
     # -- help ----------------------------------------------------------------------------------
 
