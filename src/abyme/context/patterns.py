@@ -15,6 +15,7 @@ FOLDER = "\0"
 
 _ANY = r"[^/\0]"
 _STAR, _DEEP = "*", "**/"  # tokens: any characters of a name; any number of folders
+_MAGIC = re.compile(r"[*?\[\\]")
 _CLASSES = {
     "alnum": "0-9A-Za-z",
     "alpha": "A-Za-z",
@@ -49,7 +50,7 @@ def translate(pattern: str) -> str | None:
         return None
     first, deep = (runs[0], [*runs[1:], last]) if runs else (last, [])
     # Folders are passed over to the first place that fits; behind the last "**/" to any.
-    middle = "".join(rf"(?>(?:[^/\0]+/)*?{_run(run)})" for run in deep[:-1])
+    middle = "".join(rf"(?>(?:[^/\0]*/)*?{_run(run)})" for run in deep[:-1])
     return _run(first) + middle + (f"(?:.*/)?{_run(deep[-1])}" if deep else "")
 
 
@@ -111,16 +112,24 @@ class _Scanner:
         return self._pattern[self._at - 1]
 
     def _stars(self, *, at_start: bool) -> list[str]:
-        """``*``, ``**/``, or ``**`` at the end, which is all that lies in a folder."""
+        """``*``, ``**/``, or ``**`` at the end, which is all that lies in a folder.
+
+        ``at_start``: of a name. Plain characters before the first wildcard are compared by
+        themselves, and the matching begins behind them: there too stars are at a start.
+        """
         begin = self._at - 1
+        behind = not at_start and not _MAGIC.search(self._pattern[:begin])
         while self._pattern.startswith("*", self._at):
             self._at += 1
-        if at_start and self._at - begin > 1:
+        if (at_start or behind) and self._at - begin > 1:
             if self._at == len(self._pattern):
-                return [r"[^\0]+"]
+                return [r"[^\0]*" if behind else r"[^\0]+"]
             if self._pattern.startswith("/", self._at):
                 self._at += 1
                 return [_DEEP]
+            if self._pattern.startswith("\\/", self._at):  # folders, but one at least
+                self._at += 2
+                return [_STAR, "/", _DEEP]
         return [_STAR]
 
     def _set(self) -> str:
