@@ -34,7 +34,7 @@ def tasks() -> set[str]:
     return engine().submit(names()).result()
 
 
-def eventually(check: Any, seconds: float = 10.0) -> bool:
+def eventually(check: Any, seconds: float = 60.0) -> bool:
     """Whether ``check`` becomes true in time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
