@@ -413,6 +413,16 @@ def test_a_wait_beyond_the_deadline_is_not_waited_for() -> None:
     run(steps())
 
 
+def test_a_wait_beyond_the_runs_time_names_that_time() -> None:
+    async def steps() -> None:
+        bench = Bench(call_seconds=600.0, max_seconds=30.0)
+        with pytest.raises(CallTimeout, match="within the run's time; the last error was: later"):
+            await bench.ask(Played(RateLimited("later", retry_after=60.0)))
+        bench.nothing_is_left_open()
+
+    run(steps())
+
+
 def test_the_runs_time_ends_a_call_too() -> None:
     async def steps() -> None:
         bench = Bench(max_seconds=0.3)

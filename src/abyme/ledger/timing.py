@@ -66,8 +66,8 @@ class Timer:
     def check(self, *, final: bool = False) -> None:
         """Raise :class:`BudgetExceeded` once the time is used up."""
         if self.left(final=final) <= 0:
-            kept = "" if final else f", {self.kept:g} s are kept for the final answer"
-            raise self.refusal(f"{self.seconds:.0f} of {self.most:g} s are used{kept}")
+            kept = "" if final else f", {round(self.kept, 2):g} s are kept for the final answer"
+            raise self.refusal(f"{self.seconds:.0f} of {round(self.most, 2):g} s are used{kept}")
 
     def refusal(self, why: str) -> BudgetExceeded:
         """The error that the time is up."""

@@ -323,7 +323,8 @@ class Caller:
 
     def _too_late(self, call: Call) -> CallTimeout:
         """The end of the call's time, with what the last attempt said."""
-        ran_out = self._account.seconds_left(final=call.final) <= 0.001
+        left = self._seconds_left(call)
+        ran_out = self._account.seconds_left(final=call.final) <= max(left, 0.001)
         within = "the run's time" if ran_out else f"{self._limits.call_seconds:g} s"
         last = f"; the last error was: {call.failures[-1]}" if call.failures else ""
         error = CallTimeout(f"no reply from {call.model.name} within {within}{last}")
