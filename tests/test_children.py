@@ -168,7 +168,7 @@ def test_children_of_children_and_the_depth_limit(runs: Path) -> None:
 
 def test_a_child_given_all_with_the_same_question_is_challenged(runs: Path) -> None:
     root = [
-        cell("try:\n    rlm_query('root', context)\nexcept ChildFailed as e:\n    said = str(e)"),
+        cell("try:\n    rlm_query('root', context)\nexcept ChildRefused as e:\n    said = str(e)"),
         cell("print(rlm_query('count', context), rlm_query('Root', context[5:], insist=True))"),
         cell("FINAL(said)"),
     ]
@@ -177,6 +177,59 @@ def test_a_child_given_all_with_the_same_question_is_challenged(runs: Path) -> N
     assert "100 % of your data and your own question" in answer.value
     refused = of_kind(events, CallRefused)
     assert len(refused) == 1 and len(of_kind(events, NodeEnded)) == 2
+    assert refused[0].error_type == "ChildRefused"
+
+
+@pytest.mark.parametrize(
+    ("question", "context", "challenged"),
+    [
+        ("'root'", "context", True),
+        ("'root'", "context[:int(.95 * len(context))]", True),
+        ("'root'", "[context[:len(context) // 2], context[len(context) // 2:]]", True),
+        ("'root'", "context[:len(context) // 2]", False),
+        ("'root'", "[context[:len(context) // 2], context[9:len(context) // 2 + 9]]", False),
+        ("'root'", "context.upper()", False),
+        ("'root'", "context[::-1]", False),
+        ("'count'", "context", False),
+        ("'root\\n' + context", "None", True),
+        ("context + '\\nRoot?'", "None", True),
+        ("'root\\n' + context[int(.05 * len(context)):] + '\\n.'", "None", True),
+        ("'root\\n' + context[:len(context) // 2]", "None", False),
+        ("'root\\n' + context.upper()", "None", False),
+        ("'count the pots in this\\n' + context", "None", False),
+    ],
+)
+def test_what_is_challenged_is_the_data_and_the_question(
+    runs: Path, question: str, context: str, challenged: bool
+) -> None:
+    """A text that code made is not the data, even one of the same size."""
+    root = [
+        cell(
+            f"try:\n    said = rlm_query({question}, {context})\n"
+            "except ChildRefused as e:\n    said = str(e)"
+        ),
+        cell("FINAL(said)"),
+    ]
+    final = [cell("FINAL('it')")]
+    answers = dict.fromkeys(("count", "line", "root\nline", "root\nLINE"), final)
+    text = "".join(f"line {i}: a kettle, {i % 7} pots\n" for i in range(900))
+    answer, events, _ = run(runs, {**answers, "root": root}, text)
+    assert (len(of_kind(events, CallRefused)) == 1) == challenged, answer.value
+    assert ("your own question" in answer.value) == challenged
+
+
+def test_many_documents_in_a_question_are_the_data_too(runs: Path) -> None:
+    data = {f"{i}.txt": f"document {i}: " + f"{i} pots\n" * 90 for i in range(40)}
+    root = [
+        cell(
+            "r = rlm_query_batched(['root\\n' + '\\n--\\n'.join(context.values())"
+            ", 'root\\n' + '\\n--\\n'.join(list(context.values())[::2])])"
+        ),
+        cell("FINAL([r.failed, type(r[0].error).__name__])"),
+    ]
+    turns = {"root\ndocument": [cell("FINAL('it')")], "root": root}
+    answer, *_ = run(runs, turns, data)
+    assert answer.value == [[0], "ChildRefused"]
 
 
 def test_a_run_with_children_replays(runs: Path) -> None:

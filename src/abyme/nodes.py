@@ -176,7 +176,7 @@ class Nodes:
             tape = NodeTape("")
             self._check_room(parent, birth)
             data = await parent.handing.over(birth.context)
-            self._check(parent, birth, data)
+            await self._check(parent, birth, data)
             started = self._start(parent, birth, data, model)
         else:
             tape, started = before, before.started
@@ -210,12 +210,14 @@ class Nodes:
                 error = account.too_little(kind, "a child could make no call")
                 raise self._refused(parent, birth, error.for_code, error.kind)
 
-    def _check(self, parent: Live, birth: Birth, data: NodeData) -> None:
+    async def _check(self, parent: Live, birth: Birth, data: NodeData) -> None:
         """Raise :class:`CallFailed` for a child that would only do its parent's work again."""
-        above = parent.started
-        why = challenge(parent.handing.data, above.question, data, birth.question)
-        if why and not birth.insist:
-            raise self._refused(parent, birth, why, "ChildFailed")
+        if birth.insist:
+            return
+        question, asked = parent.started.question, birth.question
+        have = parent.handing.data
+        if why := await aside(len(asked) > SMALL, challenge, have, question, data, asked):
+            raise self._refused(parent, birth, why, "ChildRefused")
 
     def _refused(self, parent: Live, birth: Birth, why: str, kind: str) -> CallFailed:
         node = parent.started.node

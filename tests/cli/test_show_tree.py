@@ -72,7 +72,7 @@ def test_the_tree_comes_first_with_each_child_below_the_cell_that_asked(told: Pa
     assert re.search(r"│  ├─ 0\.1 complete · 2 turns · 2 calls · [\d,]+ tokens · \$0", tree)
     assert "│  │    “count” · the text, bytes 0 to 18,890 of 38,890" in tree
     assert re.search(r"│  └─ 0\.2 complete · 1 turn · 3 calls", tree)
-    assert "│     │ “deep” · a text of its own (2.1 kB)" in tree
+    assert "│     │ “deep” · 2.1 kB of text" in tree
     assert re.search(r"│        └─ 0\.2\.1 complete · 2 turns · 2 calls", tree)
     assert "└─ cell 3, turn 3 · 31 children · 1 failed" in tree
     assert "… 23 more · 46 calls" in tree and "0.33 partial · 3 turns" in tree
@@ -101,7 +101,7 @@ def test_it_fits_the_terminal(told: Path, width: int) -> None:
 
 def test_a_child_is_told_as_a_run_of_its_own(told: Path) -> None:
     text = "\n".join(shown(told, node="0.2"))
-    assert "child: 0.2, asked by cell 1 of 0" in text and "data: a text of its own" in text
+    assert "child: 0.2, asked by cell 1 of 0" in text and "data: 2.1 kB of text" in text
     assert "── tree · 1 child" in text and "0.2.1 complete" in text
     assert text.count("── turn") == 1 and "0.1 " not in text
     assert re.search(r"complete · 1 turn · 3 calls · [\d,]+ tokens · \$0 · \d", text)

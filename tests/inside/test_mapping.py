@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import re
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from abyme.inside.mapping import CHARACTERS, ITEMS, ROUNDS, item_text, llm_map, packed
-from abyme.inside.results import BudgetExceeded, CallError, Failed, PromptTooLong
+from abyme.inside.mapping import CHARACTERS, ITEMS, ROUNDS, Pack, item_text, llm_map, packed
+from abyme.inside.results import BudgetExceeded, CallError, Failed, PromptTooLong, Results
 from abyme.inside.shapes import schema_of
 
 TEMPLATE = "What is it?\n<<<\n{items}\n>>>"
@@ -181,11 +183,11 @@ def test_what_never_comes_back_says_why() -> None:
 
     def ask(prompts: list[str]) -> list[Any]:
         calls.append(len(prompts))
-        return ["12: yes"] * len(prompts)
+        return ["no"] * len(prompts)
 
     results = llm_map(ask, ["a"], TEMPLATE, schema_of("int"), None)
     assert len(calls) == ROUNDS and results.failed == [0]
-    assert "left out" in str(results[0].error) or "does not fit" in str(results[0].error)
+    assert "left out" in str(results[0].error)
 
 
 def test_json_objects_by_number_are_answers_too() -> None:
@@ -209,10 +211,10 @@ def test_a_template_about_one_item() -> None:
 
     def ask(prompts: list[str]) -> list[Any]:
         seen.extend(prompts)
-        return ["10: ja\n13: nein"]
+        return ["101: ja\n104: nein"]
 
     results = llm_map(ask, ["{x}", "2: b"], "Is {item} good?", None, None)
-    assert "Is {item} good?" in seen[0] and "10: {x}\n13: 2: b" in seen[0]
+    assert "Is {item} good?" in seen[0] and "101: {x}\n104: 2: b" in seen[0]
     assert results == ["ja", "nein"]
 
 
@@ -220,3 +222,119 @@ def test_nothing_is_asked_about_nothing() -> None:
     assert llm_map(lambda prompts: 1 / 0, [], TEMPLATE, None, None) == []  # type: ignore[arg-type, return-value]
     with pytest.raises(ValueError, match="from 1 on"):
         llm_map(lambda prompts: [], ["a"], TEMPLATE, None, 0)
+
+
+Pairs = list[tuple[int, str]]
+
+
+def asked_of(say: Callable[[Pairs], Pairs], count: int, batch: int | None = None) -> Asked:
+    """What comes of ``count`` items with a model that says ``say(numbers and items)``."""
+    sizes: list[int] = []
+
+    def ask(prompts: list[str]) -> list[Any]:
+        packs = [items_of(prompt) for prompt in prompts]
+        sizes.extend(map(len, packs))
+        return ["\n".join(f"{n}: {right(t)}" for n, t in say(pack)) for pack in packs]
+
+    items = [f"item {n}" for n in range(count)]
+    results = llm_map(ask, items, TEMPLATE, None, batch)
+    wrong = [
+        item
+        for item, answer in zip(items, results, strict=True)
+        if not isinstance(answer, Failed) and answer != right(item)
+    ]
+    return Asked(results, wrong, sizes)
+
+
+class Asked(NamedTuple):
+    results: Results
+    wrong: list[str]
+    sizes: list[int]
+
+
+def counted(pack: Pairs, numbers: Iterable[int]) -> Pairs:
+    """The items in order, under other numbers."""
+    return [(number, text) for number, (_, text) in zip(numbers, pack, strict=False)]
+
+
+@pytest.mark.parametrize("batch", [None, 2, 7, 500])
+@pytest.mark.parametrize("first", ["one", "the first"])
+def test_a_model_that_counts_by_itself_is_noticed(first: str, batch: int | None) -> None:
+    def say(pack: Pairs) -> Pairs:
+        return counted(pack, itertools.count(1 if first == "one" else pack[0][0]))
+
+    asked = asked_of(say, 150, batch)
+    assert not asked.wrong and not asked.results.failed  # one by one, there is nothing to confuse
+    assert set(asked.sizes[-150:]) == {1}
+    assert batch == 2 or len(asked.sizes) < 1.5 * 150
+
+
+def test_one_number_that_no_item_has_spoils_a_pack() -> None:
+    def say(pack: Pairs) -> Pairs:  # leaves one out, and counts on where it stands
+        if len(pack) < 60:
+            return pack
+        left_out = [*pack[:20], *pack[21:]]
+        return [*pack[:20], *counted(left_out[20:], itertools.count(pack[20][0]))]
+
+    asked = asked_of(say, 60)
+    assert not asked.wrong and not asked.results.failed
+    assert asked.sizes == [60, 15, 15, 15, 15]
+
+
+@pytest.mark.parametrize("by", [1, 2, 3])
+def test_answers_that_moved_up_are_noticed_where_the_last_numbers_are_missing(by: int) -> None:
+    def say(pack: Pairs) -> Pairs:
+        return counted(pack[by:], [number for number, _ in pack])
+
+    asked = asked_of(say, 150)
+    assert not asked.wrong and len(asked.results.failed) == 150
+
+
+def test_a_reply_that_was_cut_off_keeps_what_came_before() -> None:
+    asked = asked_of(lambda pack: pack[:40], 60)
+    assert not asked.wrong and not asked.results.failed
+    assert asked.sizes == [60, 15, 5]
+
+
+@pytest.mark.parametrize("times", [2, 3])
+def test_a_number_that_comes_twice_is_asked_for_again(times: int) -> None:
+    def twice(pack: Pairs) -> Pairs:
+        return sorted([*pack, *(pack[3:5] * (times - 1))]) if len(pack) > 2 else pack
+
+    asked = asked_of(twice, 30)
+    assert not asked.wrong and not asked.results.failed and asked.sizes == [30, 2]
+    always = asked_of(lambda pack: sorted(pack * times), 150)  # alike, each of them
+    assert not always.wrong and not always.results.failed
+    assert set(always.sizes[-150:]) == {1} and len(always.sizes) < 1.5 * 150
+
+
+def test_alone_an_item_has_the_one_answer_that_is_there() -> None:
+    def reply_of(text: str) -> Any:
+        (answer,) = llm_map(lambda prompts: [text] * len(prompts), ["a"], TEMPLATE, None, None)
+        return answer
+
+    assert reply_of("101: yes") == reply_of("1: yes") == reply_of("1: yes\n1. yes") == "yes"
+    assert reply_of("101: yes\n2: of two") == reply_of("1. I look.\n101: yes") == "yes"
+    assert isinstance(reply_of("101: yes\n101: no"), Failed)
+    assert isinstance(reply_of("1: yes\n2: no"), Failed)
+
+
+def test_a_time_or_a_date_is_no_number_of_an_item() -> None:
+    asked: list[str] = []
+
+    def ask(prompts: list[str]) -> list[Any]:
+        asked.extend(prompts)
+        told = "12:30 it was\n2026-05-01 - a day\n3.5 - a share\n"
+        return [told + "\n".join(f"{n}:5" for n, _ in items_of(p)) for p in prompts]
+
+    results = llm_map(ask, list("abc"), TEMPLATE, None, None)
+    assert results == ["5", "5", "5"] and len(asked) == 1
+
+
+@given(st.integers(0, 10**6), st.integers(1, 700))
+def test_no_counting_hits_two_numbers_of_a_pack(first: int, count: int) -> None:
+    numbers = list(Pack(list(range(first, first + count)), [""] * (first + count)).numbers)
+    assert len(set(numbers)) == count < numbers[0] and numbers[0] > 100
+    steps = [b - a for a, b in itertools.pairwise(numbers)]
+    assert all(step > 1 for step in steps)
+    assert all(one != other for one, other in itertools.pairwise(steps))

@@ -42,7 +42,10 @@ def child_calls(calls: Calls, referring: Referring) -> dict[str, Callable[..., A
     ) -> Any:
         """Ask a child about ``context``, given by reference; raises ChildFailed where it fails.
 
-        Gives its answer as text; with a ``schema`` the value that it hands over, which fits it.
+        Gives its answer as text; with a ``schema`` the value that it hands over, which fits it. A
+        child that would have your own question and nearly all of your data raises ChildRefused,
+        unless you ``insist``. A text that is in the data several times is given as it stands there
+        first: quotes of the child are of that place.
         """
         return calls.ask("rlm_query", request(question, context, model, schema, insist))
 

@@ -1,16 +1,21 @@
 """``llm_map``: the same question about many items, many of them in each prompt.
 
 Items go into prompts under numbers, and come back one line an item, ``number: answer``. The
-numbers have gaps that change from item to item: a model that leaves an item out and counts on would
-otherwise answer for the wrong ones without anybody noticing. What did not come back exactly once,
-or does not fit, is asked for again in smaller packs; what is there is never asked for twice.
+numbers are such that a model which counts by itself, from 1 or from the first one on, comes upon a
+number that no item has: then it may have renumbered the others too, and nothing of its reply is
+taken. What did not come back exactly once, or does not fit, is asked for again in smaller packs,
+at last one by one; what is there is never asked for twice.
+
+Numbers cannot show that a model put a right number before the answer for another item. Where its
+answers moved up by an item or a few, the last numbers are missing, and nothing of it is taken
+either; where it wrote a line for those too, only the answers themselves could tell.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import Any
 
 from .codec import read_value
@@ -26,9 +31,16 @@ ROUNDS = 4
 """How often an item is asked about, at most."""
 _SHRINKS = 4
 _GAPS = (3, 7, 2, 9, 4, 8, 5)
+"""From one number to the next: never 1, and not the same twice in a row."""
+_LEAST = 100
+"""All numbers are higher, and higher than their pack has items."""
+_MOVED = 3
+"""Where no more of the last numbers are missing, and nothing else is, answers may have moved up."""
 _LINE = re.compile(
     r"[\s>*\-`|\[(]*(?:item\s+)?#?(\d{1,9})[\])`*]*\s*[:.)=\u2192|-]+[ \t]*(.*)", re.I
 )
+_FIGURE = re.compile(r"\W*\d+[:.,/-]\d")
+"""How a line begins with a time, a date or a decimal, and not with a number of an item."""
 
 Ask = Callable[[list[str]], Sequence[Any]]
 
@@ -51,7 +63,7 @@ def llm_map(
     whys: dict[int, str] = {}
     failed: dict[int, Exception] = {}
     missing = list(range(len(texts)))
-    for _ in range(ROUNDS):
+    for left in reversed(range(ROUNDS)):
         if not missing:
             break
         packs = [Pack(part, texts) for part in packed(missing, texts, size, limit)]
@@ -64,7 +76,8 @@ def llm_map(
         missing = [
             i for i in missing if i not in answers and _again(failed.pop(i, None), i, failed)
         ]
-        size, limit = max(1, size // _SHRINKS), CHARACTERS // _SHRINKS
+        size = max(1, size // _SHRINKS) if left > 1 else 1
+        limit = CHARACTERS // _SHRINKS
     return Results(
         answers[index]
         if index in answers
@@ -91,7 +104,7 @@ class Pack:
     def __init__(self, indices: list[int], texts: Sequence[str]) -> None:
         self.indices = indices
         self._texts = texts
-        numbers = _numbers(indices[0])
+        numbers = _numbers(indices[0], len(indices))
         self.numbers = {next(numbers): index for index in indices}
 
     def __str__(self) -> str:
@@ -102,20 +115,43 @@ class Pack:
     ) -> None:
         """Take from ``reply`` what came back exactly once and fits; say why of the others."""
         found: dict[int, list[Any]] = {}
-        for number, said in said_by_number(reply):
-            if (index := self.numbers.get(number)) is not None:
-                found.setdefault(index, []).append(said)
-        for index in self.indices:
-            said = found.get(index, [])
+        for number, said in said_by_number(reply, self.numbers):
+            found.setdefault(number, []).append(said)
+        if len(self.indices) == 1:
+            found = self._alone(found)
+        elif why := self._confused(found):
+            whys |= dict.fromkeys(self.indices, why)
+            return
+        for number, index in self.numbers.items():
+            said = found.get(number, [])
             if not said:
                 whys[index] = "it was left out"
-            elif any(other != said[0] for other in said[1:]):
-                whys[index] = "it came back more than once, with different answers"
+            elif len(said) > 1:
+                whys[index] = "its number came back more than once"
             else:
                 try:
                     answers[index] = _fitting(said[0], schema)
                 except Misfit as error:
                     whys[index] = f"its answer does not fit: {str(error)[:300]}"
+
+    def _confused(self, found: dict[int, list[Any]]) -> str:
+        """Why no number of a reply says for sure which item is meant; "" where they do."""
+        if unknown := [str(number) for number in found if number not in self.numbers]:
+            return f"the reply used numbers that no item has: {', '.join(unknown[:5])}"
+        there = [number in found for number in self.numbers]
+        missing = there.count(False)
+        if 0 < missing <= _MOVED and any(there) and not any(there[-missing:]):
+            return "the last numbers were missing, so that the answers before may have moved up"
+        return ""
+
+    def _alone(self, found: dict[int, list[Any]]) -> dict[int, list[Any]]:
+        """What a reply says of the one item that it is about, whatever number stands before it.
+
+        Said several times alike it is one answer.
+        """
+        (number,) = self.numbers
+        said = found.get(number) or [each for several in found.values() for each in several]
+        return {number: said[:1] if all(each == said[0] for each in said) else said}
 
 
 def _fitting(said: Any, schema: Schema | None) -> Any:
@@ -130,9 +166,9 @@ def _fitting(said: Any, schema: Schema | None) -> Any:
     return said
 
 
-def _numbers(first: int) -> Iterator[int]:
-    """Growing numbers with gaps, other ones for packs that begin with another item."""
-    number = 10 + first % 17
+def _numbers(first: int, count: int) -> Iterator[int]:
+    """Growing numbers for ``count`` items, other ones for packs that begin with another item."""
+    number = max(_LEAST, count) + 1 + first % 17
     place = first
     while True:
         yield number
@@ -140,8 +176,11 @@ def _numbers(first: int) -> Iterator[int]:
         place += 1
 
 
-def said_by_number(reply: str) -> Iterator[tuple[int, Any]]:
-    """``number: answer`` of each line; of a reply that is one JSON object, its entries."""
+def said_by_number(reply: str, known: Container[int] = ()) -> Iterator[tuple[int, Any]]:
+    """``number: answer`` of each line; of a reply that is one JSON object, its entries.
+
+    A line that begins with a time or the like is none, unless a number of ``known`` begins it.
+    """
     for part in (reply, *fenced_parts(reply)):
         if (pairs := _pairs(part)) is not None:
             yield from pairs
@@ -149,7 +188,9 @@ def said_by_number(reply: str) -> Iterator[tuple[int, Any]]:
     for line in reply.split("\n"):
         found = _LINE.match(line.strip())
         if found and (said := found.group(2).strip()):  # else it was cut off, or left open
-            yield int(found.group(1)), _unquoted(said)
+            number = int(found.group(1))
+            if number in known or not _FIGURE.match(line):
+                yield number, _unquoted(said)
 
 
 def _pairs(text: str) -> list[tuple[int, Any]] | None:

@@ -1,7 +1,11 @@
 """What a child is given, as the host is told of it: by reference where it is part of the data.
 
 A text that is in the data need not travel: the child reads it where it lies. What code made itself
-is sent as it is.
+is sent as it is, and so is a short text, wherever it is from.
+
+Code hands over texts, and a text does not know where it was cut: where it is in the data several
+times, the first place is meant. The child reads the same characters; the places of its quotes are
+there.
 """
 
 from __future__ import annotations

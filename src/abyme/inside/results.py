@@ -26,6 +26,13 @@ class ChildFailed(CallError):
     cost: float | None = None
 
 
+class ChildRefused(CallError):
+    """A child was not begun: it would have had your data and your question; nothing was spent.
+
+    ``insist=True`` begins it.
+    """
+
+
 class PromptTooLong(CallError):
     """The prompt does not fit the model's window; nothing was spent on it."""
 
@@ -38,7 +45,11 @@ class ToolError(CallError):
     """A tool of the user's raised."""
 
 
-for _kind in (CallError, BudgetExceeded, ChildFailed, PromptTooLong, SchemaError, ToolError):
+_ERRORS = (
+    *(CallError, BudgetExceeded, ChildFailed, ChildRefused),
+    *(PromptTooLong, SchemaError, ToolError),
+)
+for _kind in _ERRORS:
     _kind.__module__ = "__main__"  # where code knows it from, and so how tracebacks name it
 
 NO_DESCRIPTORS = {
@@ -49,6 +60,7 @@ _KINDS: dict[str, type[Exception]] = {
     "OSError": OSError,
     "BudgetExceeded": BudgetExceeded,
     "ChildFailed": ChildFailed,
+    "ChildRefused": ChildRefused,
     "WindowExceeded": PromptTooLong,
     "SchemaError": SchemaError,
     "ToolError": ToolError,

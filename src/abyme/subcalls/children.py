@@ -10,6 +10,7 @@ import msgspec
 
 from abyme.context.handing import Asked as AskedData
 from abyme.context.handing import NodeData
+from abyme.context.sharing import share_of, without
 from abyme.errors import AbymeError, CallFailed
 from abyme.events import CallsAsked, Emit
 from abyme.inside.schema import Schema
@@ -24,6 +25,8 @@ _NEARLY_ALL = 0.9
 _ALIKE = 0.8
 _SMALL = 20_000
 """Bytes of data that a child may be given whole with the same question: it just reads it."""
+_WIDEST = 4
+"""Bytes of a character, at most."""
 
 
 class Birth(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,18 +127,24 @@ class Children:
 def challenge(parent: NodeData, question: str, child: NodeData, asked: str) -> str:
     """Why a child would only do its parent's work once more; "" where it would not.
 
-    It is given nearly all of its parent's data, with what is nearly its parent's ``question``.
+    It is given nearly all of its parent's data, by reference or copied into what it is ``asked``,
+    with what is nearly its parent's ``question``. What code made of the data is another text. Reads
+    the parent's data where as much was copied; raises :class:`~abyme.errors.DataChanged`.
     """
-    whole = parent.text_bytes
-    if whole <= _SMALL or child.text_bytes < _NEARLY_ALL * whole:
+    whole, share = parent.text_bytes, 0.0
+    if whole <= _SMALL:
         return ""
-    if not _alike(question, asked):
+    if _alike(question, asked):
+        share = share_of(parent, child) if child.text_bytes >= _NEARLY_ALL * whole else 0.0
+    elif _WIDEST * len(asked) >= _NEARLY_ALL * whole:
+        rest, copied = without(parent.data, asked)
+        share = copied / whole if _alike(question, rest) else 0.0
+    if share < _NEARLY_ALL:
         return ""
-    share = round(100 * child.text_bytes / whole)
     return (
-        f"this child would have {share} % of your data and your own question: it would be where "
+        f"this child would have {share:.0%} of your data and your own question: it would be where "
         "you are now. Cut the data, or ask it for a part of the work; insist=True asks it anyway"
-    )
+    ).replace("%", " %", 1)
 
 
 def _alike(one: str, other: str) -> bool:

@@ -52,7 +52,7 @@ class Shelf:
         document = self._documents.get(index)
         if document is None or not self._is_made(index):
             return self._name(index)
-        return f"a text of its own ({bytes_text(document.bytes)})"
+        return f"{bytes_text(document.bytes)} of text"
 
     def _name(self, index: int) -> str:
         document = self._documents.get(index)
@@ -61,5 +61,7 @@ class Shelf:
         return "the text" if document.name == "text" else document.name
 
     def _is_made(self, index: int) -> bool:
-        """Whether code made it."""
+        """Whether it was sent, by code that made it or had cut so little that it was not worth
+        a reference.
+        """
         return index >= self._asked_about
