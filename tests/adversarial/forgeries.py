@@ -29,6 +29,10 @@ def framed(body): return len(body).to_bytes(4, 'big') + body
 def body(raw): sock.sendall(framed(raw))
 def forge(**frame): body(json.dumps(frame).encode())
 def value(raw): body(b'{"t":"out","text":"","x":' + raw + b'}')
+def beside(lengths, texts):
+    head = json.dumps([dict(t='out', text='', args={}), lengths]).encode()
+    raw = len(head).to_bytes(4, 'big') + head + texts
+    sock.sendall((len(raw) | 1 << 30).to_bytes(4, 'big') + raw)
 DONE = dict(t='done', cell=1, ended='done', output='forged', output_chars=6, variables=[],
             notes=[], seconds=0, cpu_seconds=0, peak_bytes=0)
 def done(**fields): forge(**{**DONE, **fields})
@@ -123,6 +127,10 @@ def _lenient(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(codec, "_decode", lenient)
 
 
+def _nothing(*ignored: object) -> None:
+    """Checks nothing."""
+
+
 def _any_cell(self: worker.Worker, done: Any) -> None:
     if self._done is not None and not self._done.done():
         self._done.set_result(done)
@@ -201,6 +209,12 @@ STREAM = (
     _stream("millions of short texts", "frames: values",
             "value(b'[' + b'\"ab\",' * 3_000_000 + b'1]')", taken,
             _set(codec, "MAX_VALUES", 1 << 40)),
+    _stream("texts that did not come beside their frame", "frames: texts",
+            "beside({'one': 1 << 26}, b'abc')", taken, _set(codec, "put_back", _nothing)),
+    _stream("texts beside a frame that has no place for them", "frames: texts",
+            "beside({'one': [1, 2]}, b'abc')", taken, _set(codec, "put_back", _nothing)),
+    _stream("bytes beside a frame that are no text", "frames: texts",
+            "beside({'one': 3}, b'a\\xff\\xfe')", taken, _set(codec, "put_back", _nothing)),
     _stream("NaN", "frames: numbers", "body(b'{\"t\":\"call\",\"id\":1,\"name\":\"tool\","
             "\"args\":{\"a\":NaN}}')", lambda seen: any(map(_odd, seen.calls)),
             _set(codec, "_read", json.loads)),

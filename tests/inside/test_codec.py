@@ -14,9 +14,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from abyme.inside import codec
+from abyme.inside.beside import LONG
 from abyme.inside.calls import Calls
 from abyme.inside.channel import Channel
-from abyme.inside.codec import MAX_DEPTH, Decoder, Frame, FrameError, encode
+from abyme.inside.codec import BESIDE, MAX_DEPTH, Decoder, Frame, FrameError, encode
 from abyme.inside.interrupts import Interrupts
 from abyme.inside.reception import Reception
 
@@ -31,8 +32,11 @@ VALUE = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(TEXT, inner),
     max_leaves=20,
 )
+LONG_TEXT = st.builds(lambda text, times: text * times, TEXT, st.integers(0, 3 * LONG))
+ARGUMENT = VALUE | LONG_TEXT | st.lists(LONG_TEXT | TEXT | VALUE)
 FRAMES = st.lists(
-    st.builds(lambda kind, fields: {**fields, "t": kind}, TEXT, st.dictionaries(TEXT, VALUE)),
+    st.builds(lambda kind, fields: {**fields, "t": kind}, TEXT, st.dictionaries(TEXT, VALUE))
+    | st.builds(lambda args: {"t": "call", "args": args}, st.dictionaries(TEXT, ARGUMENT)),
     max_size=4,
 )
 OTHER_JSON = [b"[]", b"1", b'"t"', b"null", b"{}", b'{"t":1}', b'{"t":null}', b'{"T":"x"}', b""]
@@ -40,6 +44,12 @@ OTHER_JSON = [b"[]", b"1", b'"t"', b"null", b"{}", b'{"t":1}', b'{"t":null}', b'
 
 def framed(body: bytes) -> bytes:
     return len(body).to_bytes(4, "big") + body
+
+
+def beside(value: bytes, texts: bytes, *, length: int | None = None) -> bytes:
+    """A frame of this JSON with these bytes beside it."""
+    body = (len(value) if length is None else length).to_bytes(4, "big") + value + texts
+    return (len(body) | BESIDE).to_bytes(4, "big") + body
 
 
 def decoded(stream: bytes, cuts: list[int] | None = None) -> list[Frame]:
@@ -175,6 +185,66 @@ def test_a_length_over_the_limit_is_refused_before_anything_of_it_has_come() -> 
         encode({"t": "x", "value": "x" * codec.MAX_FRAME})
 
 
+LONGEST = "x" * (codec.MAX_FRAME // 2)
+
+
+def test_long_texts_lie_beside_the_json_as_they_are() -> None:
+    texts = ['"a"\n' * 5_000, "short", "\ud800é🙂\0" * 5_000]
+    frame = {"t": "call", "args": {"prompts": texts, "model": None, "one": texts[0]}}
+    stream = encode(frame)
+    raw = [text.encode("utf-8", "surrogatepass") for text in (texts[0], texts[2], texts[0])]
+    assert stream.endswith(b"".join(raw))
+    assert len(stream) < sum(map(len, raw)) + 200
+    assert frame["args"] == {"prompts": texts, "model": None, "one": texts[0]}  # as it was
+    assert decoded(stream) == [frame]
+    assert decoded(stream, list(range(0, len(stream), 7_001))) == [frame]
+
+
+def test_texts_beside_count_for_the_limit_of_a_frame() -> None:
+    with pytest.raises(FrameError, match="over the limit"):
+        encode({"t": "call", "args": {"prompts": [LONGEST, LONGEST]}})
+    with pytest.raises(FrameError, match="over the limit"):
+        decoded((BESIDE | (codec.MAX_FRAME + 1)).to_bytes(4, "big"))
+
+
+CALL = b'{"t":"call","args":{"one":null,"some":["a",null]}}'
+NO_TEXTS = {
+    "longer than what came": beside(b"[" + CALL + b',{"one":4}]', b"abc"),
+    "shorter than what came": beside(b"[" + CALL + b',{"one":2}]', b"abc"),
+    "none at all": beside(b"[" + CALL + b",{}]", b"abc"),
+    "of a negative length": beside(b"[" + CALL + b',{"one":-3}]', b"abc"),
+    "of no length": beside(b"[" + CALL + b',{"one":0}]', b""),
+    "of a length that is true": beside(b"[" + CALL + b',{"one":true}]', b"a"),
+    "of a length that is no number": beside(b"[" + CALL + b',{"one":"3"}]', b"abc"),
+    "of a huge length": beside(b"[" + CALL + b',{"one":' + b"9" * 1_000 + b"}]", b"abc"),
+    "no UTF-8": beside(b"[" + CALL + b',{"one":3}]', b"a\xff\xfe"),
+    "cut in the middle of a character": beside(b"[" + CALL + b',{"some":[1,1]}]', "é".encode()),
+    "of a list of another length": beside(b"[" + CALL + b',{"some":[3]}]', b"abc"),
+    "of a list that is none": beside(b"[" + CALL + b',{"one":[3]}]', b"abc"),
+    "of a list that there is not": beside(b"[" + CALL + b',{"other":[3]}]', b"abc"),
+    "in lists of lists": beside(b"[" + CALL + b',{"some":[0,[3]]}]', b"abc"),
+    "lengths that are none": beside(b"[" + CALL + b",[3]]", b"abc"),
+    "of no arguments": beside(b'[{"t":"call"},{"one":3}]', b"abc"),
+    "of arguments that are none": beside(b'[{"t":"call","args":[1]},{"one":3}]', b"abc"),
+    "of no frame": beside(b'[1,{"one":3}]', b"abc"),
+    "of a frame without a type": beside(b'[{"args":{}},{"one":3}]', b"abc"),
+    "of nothing": beside(b"[]", b"abc"),
+    "of a frame alone": beside(CALL, b"abc"),
+    "of two frames": beside(b"[" + CALL + b"," + CALL + b",{}]", b""),
+    "with JSON longer than the frame": beside(b"[" + CALL + b",{}]", b"abc", length=1 << 31),
+    "no JSON": beside(b"", b"abc"),
+    "nothing": BESIDE.to_bytes(4, "big"),
+}
+
+
+@pytest.mark.parametrize("stream", NO_TEXTS.values(), ids=NO_TEXTS)
+def test_texts_that_are_none_are_no_frame(stream: bytes) -> None:
+    with pytest.raises(FrameError, match="not a frame"):
+        decoded(stream)
+    with pytest.raises(FrameError, match="not a frame"):
+        decoded(encode({"t": "x"}) + stream, [9, 20])
+
+
 FLOODS = {
     "short texts": b'"ab",' * 12_000_000 + b"1",
     "small numbers": b"1," * 30_000_000 + b"1",
@@ -191,6 +261,8 @@ def test_what_would_take_far_more_memory_than_its_bytes_is_not_built(
     monkeypatch.setattr(codec, "_read", lambda *_, **__: pytest.fail("it is parsed"))
     with pytest.raises(FrameError, match="more than"):
         decoded(framed(b'{"t":"x","value":[' + body + b"]}"))
+    with pytest.raises(FrameError, match="more than"):
+        decoded(beside(b'[{"t":"x","args":{}},{"a":[' + body + b"]}]", b""))
 
 
 @pytest.mark.parametrize("text", ["a,b\n", "[{", '"', "\\", '",'])

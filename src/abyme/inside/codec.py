@@ -1,7 +1,9 @@
 """The frames between host and worker: a u32 length, big endian, then one JSON object.
 
 JSON because for frames of ordinary size the standard library's C coder is the fastest codec that
-the worker has (5 µs; for prompts of 100 MB, lengths and raw UTF-8 would be five times as fast);
+the worker has (5 µs). Long texts of calls lie beside it as they are, which is many times as fast:
+in the length of such a frame :data:`BESIDE` is set, and what follows is the length of the JSON (u32
+again), JSON of a list of the object and the texts' lengths, and the texts (:mod:`.beside`).
 ``surrogatepass`` because text in the REPL may hold lone surrogates and must come through exactly.
 Every frame is read as if its writer were hostile: length, number of values, nesting and type are
 checked here, the meaning of the fields by whoever handles them. What one side sends the other
@@ -16,6 +18,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from .beside import put_back, taken_out
+
 MAX_FRAME = 64 * 1024 * 1024
 """Bytes of the longest frame that either side accepts."""
 MAX_DEPTH = 100
@@ -26,6 +30,9 @@ MAX_PARTS = 1_000_000
 
 MAX_VALUES = 2_000_000
 """Values of one frame, for the same reason: texts of two letters take ten times their bytes."""
+
+BESIDE = 1 << 30
+"""Set in the length of a frame that has texts beside its JSON."""
 
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 
@@ -42,18 +49,23 @@ def encode(frame: Frame) -> bytes:
     Raises ``TypeError`` or ``ValueError`` where it is not JSON (NaN and infinity are not),
     :class:`FrameError` where it is too long, too deep or has too many parts.
     """
+    frame, lengths, texts = taken_out(frame)
     try:
-        body = _write(frame)
+        body = _write([frame, lengths] if texts else frame)
     except RecursionError:
         raise FrameError(f"nested deeper than {MAX_DEPTH}") from None
     raw = body.encode("utf-8", "surrogatepass")
     brackets = _brackets(raw)
     if brackets > MAX_DEPTH and _too_deep(frame):
         raise FrameError(f"nested deeper than {MAX_DEPTH}")
-    if len(raw) > MAX_FRAME:
-        raise FrameError(f"a frame of {len(raw):,} bytes is over the limit of {MAX_FRAME:,}")
+    length = len(raw) + (4 + sum(map(len, texts)) if texts else 0)
+    if length > MAX_FRAME:
+        raise FrameError(f"a frame of {length:,} bytes is over the limit of {MAX_FRAME:,}")
     _check_size(raw, brackets)
-    return len(raw).to_bytes(4, "big") + raw
+    if not texts:
+        return length.to_bytes(4, "big") + raw
+    head = (length | BESIDE).to_bytes(4, "big") + len(raw).to_bytes(4, "big")
+    return b"".join((head, raw, *texts))
 
 
 class Decoder:
@@ -73,25 +85,52 @@ class Decoder:
         try:
             while len(self._buffer) - start >= 4:
                 length = int.from_bytes(self._buffer[start : start + 4], "big")
+                beside, length = length & BESIDE, length & ~BESIDE
                 if length > self._max_frame:
                     raise FrameError(f"a frame of {length:,} bytes is over the limit")
                 end = start + 4 + length
                 if len(self._buffer) < end:
                     break
-                body = bytes(memoryview(self._buffer)[start + 4 : end])
+                with memoryview(self._buffer)[start + 4 : end] as body:
+                    frame = _decode_beside(body) if beside else _decode(bytes(body))
                 start = end
-                yield _decode(body)
+                yield frame
         finally:
             del self._buffer[:start]
 
 
 def _decode(body: bytes) -> Frame:
+    return _checked(*_parse(body))
+
+
+def _decode_beside(body: memoryview) -> Frame:
+    """A frame and the texts beside it."""
+    end = 4 + int.from_bytes(body[:4], "big")
+    if end > len(body):
+        raise FrameError("not a frame: longer than itself")
+    value, brackets = _parse(bytes(body[4:end]))
+    if not isinstance(value, list) or len(value) != 2:
+        raise FrameError("not a frame: texts beside nothing")
+    frame = _checked(value[0], brackets)
+    try:
+        with body[end:] as texts:
+            put_back(frame, value[1], texts)
+    except ValueError as error:
+        raise FrameError(f"not a frame: {error}") from None
+    return frame
+
+
+def _parse(body: bytes) -> tuple[Any, int]:
+    """The value that is written there, and how many brackets open in it."""
     brackets = _brackets(body)
     _check_size(body, brackets)
     try:
-        frame = _read(body.decode("utf-8", "surrogatepass"))
+        return _read(body.decode("utf-8", "surrogatepass")), brackets
     except (ValueError, RecursionError) as error:
         raise FrameError(f"not a frame: {error}") from None
+
+
+def _checked(frame: Any, brackets: int) -> Frame:
     if not isinstance(frame, dict) or not isinstance(frame.get("t"), str):
         raise FrameError("not a frame: no type")
     # Counting brackets first keeps the walk away from nearly all frames.

@@ -17,6 +17,9 @@ from abyme.inside.hits import cut_end
 _READ = 1 << 16
 """Bytes taken at once. From twice as many on each read would be a mapping of its own, made and
 given back: a fifth of what a small cell takes."""
+_READS = 16
+"""So often, while a frame is not whole yet: a long one would wait for a turn of the loop with
+every 64 kB, behind all that the frame before it has begun."""
 HUNG_UP = "it hung up"
 MOST_QUEUED = 64 << 20
 """Bytes that wait to be sent, from which on nothing more is read."""
@@ -127,26 +130,35 @@ class Channel:
         self._socket.close()
 
     def _readable(self) -> None:
-        try:
-            if self._most_descriptors:
-                data, came, _, _ = socket.recv_fds(self._socket, _READ, self._most_descriptors)
-                self._descriptors += came
-            else:
-                data = self._socket.recv(_READ)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self._end(HUNG_UP)
-            return
-        try:
-            for frame in self._decoder.feed(data):
-                if self._closed:
-                    return
-                self._on_frame(frame)
-        except FrameError as error:
-            self._end(f"it sent what is no frame ({cut_end(str(error), 200)})")
+        for _ in range(_READS):
+            try:
+                data = self._receive()
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                data = b""
+            if not data:
+                self._end(HUNG_UP)
+                return
+            whole = False
+            try:
+                for frame in self._decoder.feed(data):
+                    if self._closed:
+                        return
+                    whole = True
+                    self._on_frame(frame)
+            except FrameError as error:
+                self._end(f"it sent what is no frame ({cut_end(str(error), 200)})")
+                return
+            if whole or len(data) < _READ:
+                return
+
+    def _receive(self) -> bytes:
+        if not self._most_descriptors:
+            return self._socket.recv(_READ)
+        data, came, _, _ = socket.recv_fds(self._socket, _READ, self._most_descriptors)
+        self._descriptors += came
+        return data
 
     def _writable(self) -> None:
         self._flush()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from typing import NamedTuple
 
 from abyme.errors import SandboxError
+
+_SENT_AHEAD = 1 << 20
+"""Bytes that a worker may send before the host has read them; most systems allow a third of it."""
 
 
 class Ends(NamedTuple):
@@ -23,6 +27,8 @@ def ends() -> Ends:
     """Fresh ones, which nothing inherits. Raises :class:`SandboxError` where none are left."""
     try:
         ours, theirs = socket.socketpair()
+        with contextlib.suppress(OSError):
+            theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SENT_AHEAD)
         try:
             return Ends(ours, theirs, *os.pipe())
         except OSError:
