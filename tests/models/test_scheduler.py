@@ -117,7 +117,8 @@ def test_refusals_halve_once_a_round_trip_and_never_below_one() -> None:
         gate.set()
         await asyncio.gather(*together)
         assert scheduler.limit("e") == 8
-        await refuse(scheduler)
+        for _ in range(3):
+            await refuse(scheduler)
         assert scheduler.limit("e") == 4
         for _ in range(9):
             await refuse(scheduler)

@@ -1,14 +1,26 @@
 """How wide an endpoint is: the law by which the number of attempts in flight adapts.
 
 It starts at 16 and doubles with each window (as many successes as the width) while the width is in
-use, until the endpoint first refuses or slows down. From then on each window adds a step, and each
-refusal or slowdown halves. The step is a 32nd of the width at which it was last narrowed, so that
-it is back there sixteen windows later, whatever the scale.
+use, until the endpoint first refuses too many or slows down. From then on each window adds a step,
+and each such refusal or slowdown halves. The step is a 32nd of the width at which it was last
+narrowed, so that it is back there sixteen windows later, whatever the scale.
 
 **Refused** is a 429 and whatever else names a time to come back. It narrows once a round trip:
-what was in flight already when it narrowed says nothing new. Below 4 it narrows only where most of
-what was tried since is refused: one of several servers behind an endpoint may refuse at random, and
-no width would end that.
+what was in flight already when it narrowed says nothing new. But some endpoints refuse at random,
+one of several servers behind them or a share of all requests, and no width ends that. So:
+
+- The *share* counts, of the attempts that went out last. What is still out counts as let in where
+  one that went out later was refused: refusals come sooner than answers. A share that chance
+  explains beside the share that is *excused* does not narrow; at first that is one in fifty. Below
+  the start, where nothing has been excused, each refusal does.
+- Narrowing is a *trial*: the width then stays until four would have been refused at the share
+  from before. Where at least half of that share still is, narrowing was in vain: it is undone,
+  doubling too, and the share is excused. Else it helped. An excuse fades with each window, and
+  ends where *most* of what went out lately is refused: that is never chance, and no excuse.
+- Where most is refused, the time that the endpoint names is everybody's; else it is the time of
+  the one that was refused. Where little is known (below the start, nothing on trial and nothing
+  excused), one refusal is taken for all.
+- Below 4 it narrows only where most of what was tried since is refused.
 
 **Slowed down** means: calls take at least twice as long as in the best window so far. Doubling the
 width gains nothing where that doubles the time of each call: the others only wait in the
@@ -36,7 +48,8 @@ Not known to it: who waits, what time it is. Pure, so that tests can drive it.
 
 from __future__ import annotations
 
-from collections import defaultdict
+import math
+from collections import defaultdict, deque
 from statistics import median
 
 import msgspec
@@ -58,8 +71,19 @@ _OVERTAKEN = 4
 """Times the width that others overtake an attempt until it counts as stalled."""
 _FEW = 4
 """A width below which a refusal now and then is no reason to narrow."""
-_MANY = 3
-"""Refusals that are more than now and then."""
+_MANY, _MANY_AT_FIRST = 4, 3
+"""Refusals that may be most of what was tried; fewer where nothing is excused yet."""
+_MOSTLY = 16
+"""Attempts of which most are refused, or not."""
+_LATELY = 64
+"""Attempts over which a share is taken, at the most."""
+_STRAY = 0.02
+"""The share that is excused from the start."""
+_MOST_EXCUSED = 0.34
+_FADES = 0.9
+"""What a window leaves of an excuse."""
+_TELLING = 4
+"""Refusals, expected or seen, by which a trial is judged."""
 
 
 class Timed(msgspec.Struct, frozen=True):
@@ -99,6 +123,20 @@ class _Speed(msgspec.Struct, frozen=True):
         return _Speed((min(mine[0], theirs[0]), min(mine[1], theirs[1]), min(mine[2], theirs[2])))
 
 
+class _Trial(msgspec.Struct, frozen=True):
+    """It was narrowed: what it was before, and what share was refused then."""
+
+    width: int
+    doubling: bool
+    share: float
+
+
+def _likely(tried: int, share: float) -> float:
+    """The most refusals that are likely where each has this chance."""
+    expected = tried * share
+    return expected + 2 * math.sqrt(expected * (1 - share))
+
+
 class Pace:
     """The width of one endpoint, and what it has learned. See the module."""
 
@@ -106,7 +144,7 @@ class Pace:
         self.width = start
         """Attempts that may be in flight, those not counted that have stalled."""
         self.doubling = True
-        """Nothing has narrowed it yet."""
+        """Nothing has narrowed it yet, or all that did was in vain."""
         self._start = start
         self._most = most
         self._step = 1
@@ -116,9 +154,13 @@ class Pace:
         self._latest = 0  # of those that were answered
         self._out: dict[int, None] = {}  # in the order in which they went out
         self._stalled = 0
+        self._in_flight = 0  # when the last one went out
         self._peak = 0
         self._successes = 0
         self._refusals = 0
+        self._refused: deque[int] = deque(maxlen=most)  # numbers
+        self._excused = _STRAY  # the share of refusals that are no reason to narrow
+        self._trial: _Trial | None = None  # whether narrowing helps is not known yet
         self._samples: defaultdict[str, list[tuple[float, float, float]]] = defaultdict(list)
         self._lag = 0.0
         self._lags = 0
@@ -140,6 +182,7 @@ class Pace:
         """An attempt goes out, with ``in_flight`` in all; its number, to be told with its end."""
         self._sent += 1
         self._out[self._sent] = None
+        self._in_flight = in_flight
         self._peak = max(self._peak, in_flight)
         return self._sent
 
@@ -164,15 +207,75 @@ class Pace:
         if self._successes >= self.width:
             self._end_window()
 
-    def refused(self, number: int) -> None:
-        """Attempt ``number`` was refused for there being too many."""
-        if number <= self._narrowed:
+    def refused(self, number: int) -> bool:
+        """Attempt ``number`` was refused for there being too many.
+
+        True where everybody is to wait as long as the endpoint said.
+        """
+        self._refused.append(number)
+        excused = self._excused > _STRAY
+        span = _MOSTLY if excused else max(6, min(_MOSTLY, self.width))
+        many = _MANY if excused else _MANY_AT_FIRST
+        refused, tried = self._lately(span)
+        everybody = 2 * refused > tried and (refused >= many or refused == tried)
+        if not excused and self._trial is None and self.width < START:
+            everybody = True
+        if number > self._narrowed:
+            self._refusals += 1
+            refused, tried = self._lately(span, self._narrowed)
+            if refused >= many and 2 * refused > tried:
+                self._excused = _STRAY
+                self._try_narrower(_MOST_EXCUSED, least=self._least())
+            elif self._trial is None or self._judge(self._trial):
+                self._suspect()
+        return everybody
+
+    def _lately(self, span: int | None = None, since: int = 0) -> tuple[int, int]:
+        """How many were refused of the last ``span`` that went out after ``since``; of how many."""
+        last = max(self._latest, max(self._refused, default=0))
+        first = since if span is None else max(since, last - span)
+        return sum(number > first for number in self._refused), last - first
+
+    def _least(self) -> int:
+        """What it may be narrowed to where most is refused."""
+        nearly_all = self._refusals >= 3 and self._refusals > self._successes
+        return 1 if nearly_all and self.width <= _FEW else _FEW
+
+    def _suspect(self) -> None:
+        """Narrow it where more are refused than chance and the excuse explain."""
+        careful = self.width < START and self._excused <= _STRAY
+        whole = max(_MOSTLY, self.width)
+        for span in (min(_LATELY, whole), whole):
+            refused, tried = self._lately(span, self._narrowed)
+            if careful or refused > _likely(tried, self._excused):
+                self._try_narrower(refused / max(tried, _MOSTLY), least=_FEW)
+                return
+
+    def _try_narrower(self, share: float, *, least: int) -> None:
+        if self.width <= least:
             return
-        self.doubling = False
-        self._refusals += 1
-        mostly = self._refusals >= _MANY and self._refusals > self._successes
-        if self.width > _FEW or mostly:
-            self._narrow(1 if mostly else _FEW)
+        trial = self._trial or _Trial(self.width, self.doubling, share)
+        self._narrow(least)
+        self._trial = _Trial(trial.width, trial.doubling, max(share, trial.share))
+
+    def _judge(self, trial: _Trial) -> bool:
+        """Undo narrowing where it was in vain; True where it was not, as soon as that is known."""
+        refused, tried = self._lately(None, self._narrowed)
+        if tried * trial.share < _TELLING and refused < _TELLING:
+            return False
+        share = refused / tried
+        if trial.share / 2 <= share <= _MOST_EXCUSED:
+            if tried < self.width:
+                return False  # what was used up before may still be short
+            self._trial = None
+            self._excused = max(self._excused, share)
+            self.doubling = trial.doubling
+            self._change(max(self.width, trial.width))
+            return False
+        if share < trial.share / 2:
+            self._trial = None
+            self._excused = min(self._excused, max(_STRAY, share))
+        return True
 
     def _count_stalled(self) -> None:
         self._stalled = 0
@@ -183,9 +286,15 @@ class Pace:
 
     def _end_window(self) -> None:
         in_use = self._peak * 2 > self.width
+        self._excused = max(_STRAY, _FADES * self._excused)
+        before = self.width
+        if self._trial is not None:
+            self._judge(self._trial)
+        if self.width != before:
+            return  # a window of the new width has begun
         if self._has_slowed_down():
             self._narrow(self._start)
-        elif not in_use or self.width >= self._most:
+        elif not in_use or self.width >= self._most or self._trial is not None:
             self._start_window()
         elif self.doubling:
             self._change(min(self._most, self.width * 2))
@@ -237,6 +346,7 @@ class Pace:
         self._start_window()
 
     def _start_window(self) -> None:
-        self._successes = self._refusals = self._peak = self._lags = 0
+        self._successes = self._refusals = self._lags = 0
+        self._peak = self._in_flight  # those still count where nothing goes out for a while
         self._lag = 0.0
         self._samples.clear()

@@ -1,8 +1,9 @@
 """What may be in flight: one scheduler a process, an account an endpoint, a share for each run.
 
-An endpoint's width adapts by :class:`~abyme.models.pacing.Pace`. Where the endpoint says how long
-to wait, or that nothing is left until a time, nothing goes out before that. Who waits is served
-round robin between runs, and within a run between levels
+An endpoint's width adapts by :class:`~abyme.models.pacing.Pace`. Where the endpoint says that
+nothing is left until a time, nothing goes out before that; nor where it refuses most and says how
+long to wait. (Who is refused while others are let in waits alone, between its attempts.) Who waits
+is served round robin between runs, and within a run between levels
 (:class:`~abyme.models.queues.FairQueue`): ten thousand queued prompts of one run delay another's
 single call by a round trip, and calls from the depth do not starve the turns above them.
 
@@ -214,10 +215,10 @@ class _Endpoint:
             self._pause(now + reply.pause)
 
     def failed(self, number: int, error: ModelError) -> None:
-        """An attempt failed: it narrows where the endpoint asks for fewer, or for time."""
-        if isinstance(error, RateLimited) or error.retry_after is not None:
-            self.pace.refused(number)
-        if error.retry_after:
+        """An attempt failed: told to the pace where the endpoint asks for fewer, or for time."""
+        if not isinstance(error, RateLimited) and error.retry_after is None:
+            return
+        if self.pace.refused(number) and error.retry_after:
             self._pause(self._loop.time() + error.retry_after)
 
     def _limit(self) -> int:
