@@ -180,3 +180,27 @@ def paid_for(answer: Answer, runs: Path) -> None:
     answered = [event for event in ended if not event.error]
     assert len(answered) >= 3
     assert all(event.usage.tokens for event in answered)
+
+
+def test_a_hung_call_is_cut_by_what_its_siblings_took_and_charged(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Far from the deadline, which is ten minutes away."""
+    monkeypatch.setattr("abyme.models.patience.LEAST_SECONDS", 0.2)
+    monkeypatch.setattr("abyme.models.caller.LEAST_SECONDS", 0.2)
+    hung: list[str] = []
+
+    def script(request: StubRequest) -> Action | str:
+        if request.prompt == "part 60" and not hung:
+            hung.append(request.prompt)
+            return Hang()
+        return turns(cell(BATCH))(request)
+
+    with Stub(script) as stub:
+        answer = rlm(stub.url, runs, call_seconds=600).completion("?", "text")
+    assert answer.status == "complete", answer.reason
+    assert answer.value == [f"echo part {n}" for n in range(200)]
+    events = events_of(runs, answer)
+    (failed,) = of_kind(events, AttemptFailed)
+    (ended,) = (each for each in of_kind(events, CallEnded) if each.key == failed.key)
+    assert ended.charged and ended.usage.estimated and ended.attempts == 2

@@ -11,6 +11,7 @@ from abyme.errors import AbymeError, ModelError
 from abyme.events import CallEnded, CallKind, CallStarted
 from abyme.ledger import Reservation
 from abyme.models.base import Model, OnText, Request
+from abyme.models.patience import Siblings
 from abyme.types import Reply, Usage
 
 
@@ -37,6 +38,8 @@ class Call:
         self.attempts = 0
         self.failures: list[ModelError] = []
         self.sent = False  # the attempt in hand has gone out
+        self.siblings: Siblings | None = None
+        self.cut_early = False  # an attempt was, long before its deadline
         self.began: float | None = None
         self._opened = time.monotonic()
         self._usage = Usage()

@@ -11,6 +11,8 @@ same for every model:
 - A call's seconds begin with its first attempt. Waiting for its turn before that (``max_width``,
   the endpoint's width, budget that others have in flight) is bounded by the run's time alone: a
   batch of thousands does not time out in its own queue.
+- An attempt gets half of the call's seconds; where its siblings were answered long before, it is
+  cut sooner, once a call (:mod:`abyme.models.patience`).
 - Within a run, those who wait take turns by level: the turns of each depth of the tree are one, the
   calls that code makes at that depth another.
 
@@ -25,7 +27,8 @@ import copy
 import math
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 import msgspec
 
@@ -49,6 +52,7 @@ from abyme.ledger import Account, Amount, Reservation
 from abyme.models.base import Model, OnText, Request
 from abyme.models.call import Call, started
 from abyme.models.estimator import TokenEstimator
+from abyme.models.patience import LEAST_SECONDS, LOOK_SECONDS, Patience
 from abyme.models.prices import Price, price_of_model
 from abyme.models.retry import RetryPolicy, may_be_billed
 from abyme.models.scheduler import Scheduler
@@ -91,6 +95,7 @@ class Caller:
         self._share = scheduler.share(limits.max_width)
         self._depth = 0
         self._known: set[str] = set()  # endpoints that have answered
+        self._patience = Patience()
 
     def child(self, account: Account) -> Caller:
         """The caller of a node one level deeper: its own account and limits, the same run.
@@ -137,6 +142,8 @@ class Caller:
                 self._emit(CallRefused(key, node, cell, kind, error.for_code, kind_of_error))
                 raise
             call = Call(model, sized, key, reservation, final, on_text, level)
+            if kind not in _TURNS:  # turns of a node are not alike
+                call.siblings = self._patience.of((node, cell, kind, model.name))
             try:
                 if replaced:
                     self._emit(SurrogatesReplaced(key, replaced))
@@ -307,9 +314,40 @@ class Caller:
                 left = self._seconds_left(call)
                 share = self._policy.share * self._limits.call_seconds
                 timer.reschedule(loop.time() + min(left, share))
-                reply = await model.complete(call.request, call.on_text)
+                with self._watched(call, timer):
+                    reply = await model.complete(call.request, call.on_text)
                 slot.answered(model.name, reply)
                 return reply
+
+    @contextmanager
+    def _watched(self, call: Call, timer: asyncio.Timeout) -> Iterator[None]:
+        """Around an attempt: ends ``timer`` where its siblings' show that it has hung."""
+        siblings = call.siblings
+        if siblings is None:
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        began, characters = loop.time(), call.request.characters
+        number = siblings.sent(began)
+        handle: asyncio.TimerHandle | None = None
+
+        def look() -> None:
+            nonlocal handle
+            now = loop.time()
+            if siblings.has_hung(number, characters, now) and not timer.expired():
+                call.cut_early = True
+                timer.reschedule(now)
+            else:
+                handle = loop.call_later(LOOK_SECONDS, look)
+
+        handle = None if call.cut_early else loop.call_later(LEAST_SECONDS, look)
+        try:
+            yield
+            siblings.answered(loop.time() - began, characters)
+        finally:
+            siblings.ended(number)
+            if handle is not None:
+                handle.cancel()
 
     def _seconds_left(self, call: Call) -> float:
         """Seconds until the call's deadline, or until the run's time is up where that is first."""
