@@ -21,6 +21,9 @@ os.environ["ABYME_LOCAL_SERVERS"] = ""
 _empty = tempfile.NamedTemporaryFile(prefix="abyme-tests-", suffix=".toml")  # noqa: SIM115
 atexit.register(_empty.close)
 os.environ["ABYME_CONFIG"] = _empty.name
+_state = tempfile.TemporaryDirectory(prefix="abyme-tests-")
+atexit.register(_state.cleanup)
+os.environ["XDG_STATE_HOME"] = _state.name
 
 _guard = str(Path(__file__).parent / "support" / "guard")
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (_guard, os.environ.get("PYTHONPATH"))))

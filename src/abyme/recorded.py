@@ -3,7 +3,8 @@
 A run's folder may be a stranger's: its journal then names an address of his, and documents of
 whoever goes on with it. So no address gets data or a key because a journal names it. One that the
 user has configured does, in his own spelling, and one on this machine's loopback interface, which
-gets no key. Any other has to be named again.
+gets no key; so does one of a journal that is known for his own by its seal, without a key as well.
+Any other has to be named again.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from abyme.config import (
 from abyme.errors import ConfigError, JournalError
 from abyme.events import Terms
 from abyme.journal.reader import Record, read
+from abyme.journal.seal import is_sealed
 from abyme.journal.tape import Tape
 from abyme.models.base import Model
 from abyme.models.quoting import public_url, shown_url
@@ -46,12 +48,16 @@ _LOOPBACK = re.compile(
 )
 
 
-def terms_in(folder: Path) -> Terms:
-    """The newest terms of the run in ``folder``. Raises :class:`JournalError`."""
-    terms = Tape(read(folder)).terms
+def terms_in(folder: Path) -> tuple[Terms, bool]:
+    """The newest terms of the run in ``folder``, and whether they are sealed.
+
+    Raises :class:`JournalError`.
+    """
+    records = list(read(folder))
+    terms = Tape(records).terms
     if terms is None:
         raise JournalError(f"{folder} has nothing to go on from")
-    return terms
+    return terms, is_sealed(folder, records)
 
 
 class Arguments(TypedDict):
@@ -72,6 +78,7 @@ class Arguments(TypedDict):
 def arguments_of(
     terms: Terms,
     *,
+    sealed: bool,
     model: str | Model | None,
     sub_model: str | Model | None,
     child_models: Sequence[str | Model] | None,
@@ -90,7 +97,7 @@ def arguments_of(
     same_sub = terms.sub_model == terms.model
     if base_url is None and is_asked(terms):
         paired = os.environ.get("OPENAI_BASE_URL", "").strip()
-        base_url = address_named(terms.base_url, (paired,), "base_url=")
+        base_url = address_named(terms.base_url, (paired,), "base_url=", sealed=sealed)
         own = same_address(base_url, OPENAI_URL) or base_url == paired
         api_key = "" if api_key is None and not own else api_key
     if price is None and model is None:
@@ -180,22 +187,28 @@ def _sandbox_named(name: str) -> Sandbox:
     raise ConfigError(f"this run's code ran in {public_name(name)!r}: give sandbox= again")
 
 
-def address_named(url: str, own: Iterable[str], how: str) -> str:
+def address_named(url: str, own: Iterable[str], how: str, *, sealed: bool = False) -> str:
     """The address that a journal names, as it may be asked: "" stands for api.openai.com.
 
-    ``own``: those that the user has configured. ``how`` tells him how to name it. Raises
+    ``own``: those that the user has configured. ``how`` tells him how to name it. ``sealed``: it
+    was asked by this user before (:func:`~abyme.journal.seal.is_sealed`). Raises
     :class:`ConfigError` for any other that is not on this machine.
     """
     url = url or OPENAI_URL
     for known in (*own, OPENAI_URL):
         if known and same_address(url, known):
             return known
-    if _LOOPBACK.fullmatch(url):
+    if sealed or is_on_this_machine(url):
         return url
     raise ConfigError(
         f"this run asked {shown_url(url)}, which only its journal names, so nothing is sent "
         f"there: {how} {public_url(url)} asks it again"
     )
+
+
+def is_on_this_machine(url: str) -> bool:
+    """Whether this address is one of the loopback interface."""
+    return _LOOPBACK.fullmatch(url) is not None
 
 
 def limits_named(limits: Mapping[str, Any]) -> Limits:

@@ -140,17 +140,19 @@ class RLM:
 
         What is given here goes before what the journal says; ``options`` are the other arguments of
         :class:`RLM`. A journal may be a stranger's. So an address that it names is asked only where
-        ``OPENAI_BASE_URL`` names it too, where it is OpenAI's, or on this machine, and there no key
-        is sent that is not given here; any other must be given as ``base_url``.
+        ``OPENAI_BASE_URL`` names it too, where it is OpenAI's, or on this machine, or where the
+        journal is known for this user's own by its seal, and there no key is sent that is not given
+        here; any other must be given as ``base_url``.
 
         Raises :class:`~abyme.errors.ConfigError` for that, for a model or a sandbox that only a
         program can make, and for code that nothing held: give ``sandbox`` again.
         :class:`~abyme.errors.JournalError` where there is no such run.
         """
-        terms = terms_in(find_run(runs_folder(runs), run))
+        terms, sealed = terms_in(find_run(runs_folder(runs), run))
         options.setdefault("cache", terms.cache)
         made = arguments_of(
             terms,
+            sealed=sealed,
             model=model,
             sub_model=sub_model,
             child_models=child_models,

@@ -177,6 +177,8 @@ class Run:
         for event in events:
             self._emit(event)
             tape.take(Record(0, time.time(), event))
+        if changed:
+            journal.seal()
         if goes_on is not None:
             self._opened.account = Account(spec.limits, spent=tape.spent)
         self._conversation, self._earlier = tape.root.conversation, tape.root.earlier

@@ -18,6 +18,7 @@ import pytest
 
 from abyme.cli.text import resumed_text
 from abyme.events import RunResumed, Terms
+from abyme.journal.format import SEAL
 from abyme.journal.reader import read
 from support.command import abyme, replies
 from support.runs import cell, of_kind
@@ -230,6 +231,7 @@ def test_a_key_and_data_go_only_where_the_user_said(
     theirs = tmp_path / "theirs" / run
     theirs.parent.mkdir()
     (runs / run).rename(theirs)
+    (theirs / SEAL).unlink()
     journal = theirs / "journal.jsonl"
     first, _, _ = journal.read_text().partition("\n")
     journal.write_text(first.replace(stub.url, "http://192.0.2.1/v1") + "\n")
@@ -244,6 +246,7 @@ def test_limits_of_a_run_from_elsewhere_are_not_above_ones_own(
     theirs = tmp_path / "theirs" / run
     theirs.parent.mkdir()
     (runs / run).rename(theirs)
+    (theirs / SEAL).unlink()
     done = abyme("resume", str(theirs), "--max-turns", "9", runs=runs)
     assert done.returncode == 2 and "if you trust whoever made it" in done.stderr
     done = abyme("resume", run, "--max-turns", "9", "--runs", str(theirs.parent), runs=runs)
@@ -261,8 +264,16 @@ def test_a_price_of_a_run_from_elsewhere_does_not_count(
     theirs = tmp_path / "theirs"
     theirs.mkdir()
     (runs / run).rename(theirs / run)
-    done = abyme("resume", run, "--runs", str(theirs), "--max-turns", "9", runs=runs)
+    same = abyme("fork", run, "--turn", "0", "--runs", str(theirs), "--max-turns", "1", runs=runs)
+    assert "may spend: $5" in same.stderr, "it is sealed"
+    (theirs / run / SEAL).unlink()
+    words = ("--runs", str(theirs), "--max-turns", "9")
+    done = abyme("fork", run, "--turn", "0", *words, runs=runs)
     assert "no limit of cost (the price of openai:m is not known" in done.stderr
+    done = abyme("resume", run, *words, runs=runs)
+    assert done.returncode == 2 and "--price 0,0 goes on as it was" in done.stderr
+    done = abyme("resume", run, *words, "--max-cost", "none", runs=runs)
+    assert done.returncode == 0, done.stderr
 
 
 def test_unconfined_code_has_to_be_asked_for_again(stub: Stub, data: Path, runs: Path) -> None:

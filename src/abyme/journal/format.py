@@ -8,6 +8,7 @@
         blobs/ab/abcdef….z    the same, compressed (zlib); named by the hash of what it holds
         checkpoints/ab/ab…    bytes that a worker made, by their SHA-256; only a worker reads them
         data/                 copies of text that the caller handed over; files are not copied
+        seal                  by what its writer knows it again (:mod:`abyme.journal.seal`)
 
 A line is ``{"seq": n, "at": seconds, "prev": hash, "event": …}``. ``prev`` is the SHA-256 of the
 line before (without its newline), 32 hex digits; 32 zeros on the first. ``at`` never goes back. The
@@ -39,6 +40,7 @@ UNNAMED = "journal.jsonl.part"
 BLOBS = "blobs"
 CHECKPOINTS = "checkpoints"
 DATA = "data"
+SEAL = "seal"
 COMPRESSED = ".z"
 BLOB = "$blob"
 DICT = "$dict"

@@ -35,6 +35,7 @@ from abyme.journal.format import (
 )
 from abyme.journal.redaction import redacted
 from abyme.journal.reopening import Tail, copy_lines, is_without_texts, mend
+from abyme.journal.seal import SEALED, put_seal
 from abyme.threads import in_thread
 
 _SYNC_SECONDS = 0.1
@@ -163,6 +164,9 @@ class Journal:
         if self._failure:
             raise JournalError(self._failure)
         line = self._line(event)
+        digest = line_hash(line)
+        if isinstance(event, SEALED):
+            self._seal(self._sequence, digest)
         try:
             self._write(line + b"\n")
             if self._unnamed:
@@ -173,7 +177,7 @@ class Journal:
         except OSError as error:
             raise self._failed(error) from error
         self._sequence += 1
-        self._previous = line_hash(line)
+        self._previous = digest
         if not self._durable or self._new:
             self._sync_soon()
 
@@ -181,6 +185,10 @@ class Journal:
     def head(self) -> str:
         """The hash of the last line: whoever keeps it can tell later that nothing was changed."""
         return self._previous
+
+    def seal(self) -> None:
+        """Say that all lines so far are this user's: what else it is that they decide."""
+        self._seal(self._sequence - 1, self._previous)
 
     def abandon(self) -> None:
         """Let go of a journal to which nothing was appended."""
@@ -223,6 +231,10 @@ class Journal:
         if body is not None:
             return encode_line(head)[:-1] + b"," + body[1:]
         return encode_line({**head, **self._with_blobs(msgspec.to_builtins(event))})
+
+    def _seal(self, sequence: int, digest: str) -> None:
+        if not self._redact:  # such a run is not gone on with
+            put_seal(self.folder, sequence, digest)
 
     def _write(self, line: bytes) -> None:
         # A full disk may take a part of the line: what is torn there, a reader passes over.

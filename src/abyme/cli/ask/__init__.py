@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import queue
-import shlex
 import shutil
 import signal
 import sys
@@ -18,10 +17,9 @@ from abyme.cli.ask.notices import UNCONFINED
 from abyme.cli.ask.preface import preface
 from abyme.cli.console import is_lively, is_terminal, put, put_data, say
 from abyme.cli.model_choice import Choice
-from abyme.cli.text import answer_run, closing_line, limit_met, quote_lines, raised
+from abyme.cli.text import answer_run, closing_line, quote_lines
 from abyme.engine import Handle
 from abyme.events import PASSING, CallStarted, Event
-from abyme.recorded import is_nameable
 from abyme.rlm import RLM
 from abyme.sandbox.base import Sandbox
 from abyme.settings import Loaded
@@ -201,6 +199,7 @@ def _follow(display: Display, events: queue.SimpleQueue[Event | None]) -> None:
 
 def _print(answer: Answer, order: Order) -> None:
     """The answer alone on stdout; where its quotes stand, and how it ended, on stderr."""
+    from abyme.cli.ask.hint import command_to_go_on
     from abyme.cli.show import answer_json
 
     shown = order.shown
@@ -219,24 +218,10 @@ def _print(answer: Answer, order: Order) -> None:
         say(line)
     say(answer_run(answer))
     if answer.status == "partial" and not order.settings.settings.redact:
-        say(f"to go on: {_command_to_go_on(answer, order)}")
-
-
-def _command_to_go_on(answer: Answer, order: Order) -> str:
-    """The command that goes on with a run which a limit, an interruption or a failure ended."""
-    words = ["abyme resume", answer.run]
-    values = order.settings.settings
-    if name := limit_met(answer.reason):
-        words.append(raised(name, getattr(values.limits, name)))
-    if "--accept-different" in answer.reason:
-        words.append("--accept-different")
-    if not is_nameable(order.choice.model):
-        words.append(f"--model {shlex.quote(order.choice.model)}")
-    if values.runs and order.settings.origin("runs") == "--runs":
-        words.append(f"--runs {shlex.quote(values.runs)}")
-    if order.unsafe_local:
-        words.append("--unsafe-local")
-    return " ".join(words)
+        command = command_to_go_on(
+            answer, order.settings, order.choice, unsafe_local=order.unsafe_local
+        )
+        say(f"to go on: {command}")
 
 
 def _wrapped(line: str) -> list[str]:

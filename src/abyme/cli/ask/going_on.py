@@ -17,6 +17,7 @@ import msgspec
 from abyme.beginning import check
 from abyme.cli.ask import Earlier, Order, Shown
 from abyme.cli.ask.arguments import Asked
+from abyme.cli.ask.hint import check_as_it_was
 from abyme.cli.model_choice import Choice, default_model
 from abyme.cli.sandboxes import chosen_sandbox
 from abyme.cli.text import child_flag, limit_met, raised
@@ -28,6 +29,7 @@ from abyme.journal.files import is_locked
 from abyme.journal.format import JOURNAL
 from abyme.journal.reader import find_run
 from abyme.journal.reopening import is_without_texts
+from abyme.journal.seal import is_sealed
 from abyme.journal.summary import newest_run, run_folders, summarise
 from abyme.journal.tape import Tape
 from abyme.journal.writer import still_going
@@ -94,12 +96,18 @@ def order_to_go_on(wish: Wish, shown: Shown, environ: Mapping[str, str]) -> Orde
     assert tape.terms is not None
     loaded = load_settings(environ, Path())
     own_folder = runs_folder(configured_runs(environ) or None)
-    is_own = _is_in(goes_on.folder, own_folder)
-    settings, notes = _settings(loaded, tape.terms, wish, environ, is_own=is_own)
+    sealed = is_sealed(goes_on.folder, records)
+    is_own = sealed or _is_in(goes_on.folder, own_folder)
+    settings, notes = _settings(loaded, tape.terms, wish, environ, is_own=is_own, sealed=sealed)
     if not is_own:
         notes += _files_note(tape)
     if wish.how == "resume":
         _check_limits(tape, settings.settings.limits)
+        if not is_own:
+            recorded = limits_named(tape.terms.limits)
+            given = {**wish.flags, "runs": wish.runs}
+            run = wish.run or goes_on.folder.name
+            check_as_it_was(records, tape.terms, recorded, settings, run, given)
     choice = default_model(settings, environ)
     notes += _key_note(settings, choice, environ)
     return Order(
@@ -165,9 +173,18 @@ def _check_limits(tape: Tape, limits: Limits) -> None:
 
 
 def _settings(
-    loaded: Loaded, terms: Terms, wish: Wish, environ: Mapping[str, str], *, is_own: bool
+    loaded: Loaded,
+    terms: Terms,
+    wish: Wish,
+    environ: Mapping[str, str],
+    *,
+    is_own: bool,
+    sealed: bool,
 ) -> tuple[Loaded, list[str]]:
-    """The settings by the journal and the command line, and what is to be said of them."""
+    """The settings by the journal and the command line, and what is to be said of them.
+
+    ``is_own``: its limits and prices count; ``sealed``: its address too.
+    """
     given = {name for name, value in wish.flags.items() if value}
     values: dict[str, Any] = {
         "exclude": None,
@@ -177,7 +194,9 @@ def _settings(
     values |= _models(terms, given, is_own=is_own)
     if "base_url" not in given and is_asked(terms):
         own = (loaded.settings.base_url, loaded.own_base_url, environ.get("OPENAI_BASE_URL", ""))
-        values["base_url"] = address_named(terms.base_url, map(str.strip, own), "--base-url")
+        values["base_url"] = address_named(
+            terms.base_url, map(str.strip, own), "--base-url", sealed=sealed
+        )
     if "sandbox" not in given and not loaded.settings.sandbox:
         values["sandbox"] = _sandbox(terms.sandbox, wish.unsafe_local)
     recorded = limits_named(terms.limits)

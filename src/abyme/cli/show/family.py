@@ -18,7 +18,9 @@ from abyme.events import (
     CellStarted,
     NodeEnded,
     NodeStarted,
+    QuestionAsked,
     RunEnded,
+    RunResumed,
     TurnEnded,
     cell_of,
     node_of,
@@ -44,6 +46,7 @@ _STYLES: dict[str, Style] = {
     "cancelled": "dim",
     "at work": "call",
     "never ended": "bad",
+    "left": "dim",
 }
 
 
@@ -58,6 +61,8 @@ class Member(msgspec.Struct):
     """The cell of its parent that asked for it."""
     status: str = ""
     """As its end says; "" as long as there is none."""
+    left: bool = False
+    """Its run ended without it."""
     turns: int = 0
     usage: Usage = Usage()
     cost: float | None = 0.0
@@ -109,6 +114,11 @@ def family(records: Iterable[Record], node: str = ROOT) -> Member:
                 _over(members[name], event.status, event)
             case RunEnded():
                 _over(members[ROOT], event.answer.status, event.answer)
+                for member in members.values():
+                    member.left = not member.status
+            case RunResumed() | QuestionAsked():
+                for member in members.values():
+                    member.left = False
             case CallEnded():
                 while name in members:
                     _spent(members[name], event)
@@ -180,7 +190,8 @@ class _Drawing:
                     yield from self._child(row, member.model, branch, under)
 
     def _child(self, child: Member, model: str, branch: str, under: str) -> Iterator[Line]:
-        status = child.status or ("at work" if self._going else "never ended")
+        left = "left" if child.left else "never ended"
+        status = child.status or ("at work" if self._going and not child.left else left)
         facts = [_figures(child)]
         if child.model != model:
             facts.append(child.model)

@@ -180,6 +180,7 @@ class _Telling:
         self._answer: Answer | None = None
         self._ended: NodeEnded | None = None
         self._model = ""
+        self._run_is_over = False
 
     def _new(self, number: int) -> _Fold:
         return _Fold(number, self._shelf, full=self._full)
@@ -218,7 +219,8 @@ class _Telling:
             if going and isinstance(part, _Fold):
                 _set_in_flight(part.turn)
             yield part.turn if isinstance(part, _Fold) else part
-        yield End(at, self._counter.asked, notes, self._answer, going, self._ended)
+        left = self._node != ROOT and self._run_is_over and self._ended is None
+        yield End(at, self._counter.asked, notes, self._answer, going, self._ended, left)
 
     def _fold_of(self, number: int) -> _Fold:
         """A job's calls end in turns that follow; those of a thread are told where they end."""
@@ -237,6 +239,8 @@ class _Telling:
 
     def _of_the_run(self, record: Record) -> None:
         event = record.event
+        if isinstance(event, RunEnded | RunResumed | QuestionAsked):
+            self._run_is_over = isinstance(event, RunEnded)
         if self._head is not None:
             _to_head(self._head, record, self._node, self._shelf)
         match event:

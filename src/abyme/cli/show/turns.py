@@ -118,7 +118,9 @@ def ending(end: End) -> Iterator[Piece]:
     if end.answer is None:
         when = f", at {_when(end.at)}" if end.at else ""
         yield Rule("no answer yet" if end.going else "no answer")
-        if end.going:
+        if end.left:
+            yield line("The run went on without this child, and has ended: nobody waited for it.")
+        elif end.going:
             yield line(f"The run is still going. This is its journal so far{when}.")
         else:
             yield line(f"The journal ends here{when}: the run was killed, no process has it open.")

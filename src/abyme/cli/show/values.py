@@ -133,3 +133,5 @@ class End(msgspec.Struct):
     going: bool = False
     ended: NodeEnded | None = None
     """Of a child, where it is over."""
+    left: bool = False
+    """Of a child that is not: whether its run has ended without it."""
