@@ -71,6 +71,8 @@ def model_calls(calls: Calls) -> dict[str, Callable[..., Any]]:
 
         ``template`` has ``{items}`` where the numbered items go, or ``{item}`` where it speaks of
         one. Answers in the order of the items, a Failed where none came back that fits the schema.
+        Lines that were lost, doubled or renumbered are noticed; an answer beside the wrong item
+        where no line is missing is not: ask for something of the item with it, and compare.
         """
         from .mapping import llm_map
         from .shapes import schema_of, written

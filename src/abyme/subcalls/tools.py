@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from abyme.errors import CallFailed, ConfigError
+from abyme.inside.functions import EXCEPTIONS
 from abyme.inside.hits import cut_end
 from abyme.sandbox.base import Function
 from abyme.threads import in_thread
@@ -22,6 +23,7 @@ RESERVED = frozenset(
         *("llm_query", "llm_query_batched", "allm_query", "budget", "SHOW_VARS"),
         *("llm_map", "llm_start", "rlm_start", "as_completed", "job_wait", "job_cancel"),
         *("rlm_query", "rlm_query_batched", "arlm_query", "FINAL", "FINAL_VAR", "SUBMIT"),
+        *("history", *EXCEPTIONS),
     }
 )
 """Names that the REPL has already."""
