@@ -220,3 +220,21 @@ def test_nothing_is_asked_about_nothing() -> None:
     assert llm_map(lambda prompts: 1 / 0, [], TEMPLATE, None, None) == []  # type: ignore[arg-type, return-value]
     with pytest.raises(ValueError, match="from 1 on"):
         llm_map(lambda prompts: [], ["a"], TEMPLATE, None, 0)
+
+
+def test_a_mapping_is_refused_and_not_judged_by_its_keys() -> None:
+    with pytest.raises(TypeError, match=r"list\(d\.values\(\)\)"):
+        llm_map(lambda prompts: prompts, {"a": "b"}, "{items}", None, None)
+
+
+def test_what_is_no_value_of_the_schema_is_said_by_the_schema() -> None:
+    asked: list[str] = []
+
+    def ask(prompts: list[str]) -> list[str]:
+        asked.extend(prompts)
+        return ["10: maybe"] * len(prompts)
+
+    (answer,) = llm_map(ask, ["a"], "{items}", schema_of("bool"), None)
+    assert isinstance(answer, Failed)
+    assert '"maybe" is not of type boolean' in str(answer)
+    assert '"maybe" is not of type boolean' in asked[1]
