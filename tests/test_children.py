@@ -12,6 +12,7 @@ from abyme import RLM, Answer, Limits, replay
 from abyme.config import ChildLimits
 from abyme.events import (
     CallRefused,
+    CellEnded,
     DocumentLoaded,
     Event,
     MessageAdded,
@@ -19,6 +20,7 @@ from abyme.events import (
     NodeStarted,
     WorkerStarted,
 )
+from abyme.progress import Tally
 from support.runs import cell, events_of, of_kind
 from support.stub import Reply, Stub, StubRequest
 
@@ -252,3 +254,30 @@ def test_whatever_text_a_child_is_given_the_run_can_be_gone_on_with(runs: Path, 
         assert answer.text == repr(given.encode().decode("unicode_escape"))
         assert replay(answer.run, runs=runs).identical
         assert rlm.fork(answer.run, 1, "root again").status == "complete"
+
+
+def test_children_that_cannot_begin_are_told_of_and_nobody_waits_for_them(runs: Path) -> None:
+    root = cell(
+        "said = []\n"
+        "for wrong in ({'model': 'big'}, {'schema': 'list[foo]'}, {'question': ' '}, {'x': 1}):\n"
+        "    try:\n"
+        "        rlm_query(**{'question': 'child', 'context': context[:9], **wrong})\n"
+        "    except Exception as error:\n"
+        "        said.append(str(error))\n"
+        "FINAL('|'.join(said))"
+    )
+    answer, events, _ = run(runs, {"root": [root]})
+    assert "'big' is not offered here" in answer.text
+    assert "'foo' is not supported" in answer.text
+    assert "the question is empty" in answer.text
+    assert answer.text.endswith(
+        "it is rlm_query(question, context=None, model=None, schema=None, insist=False)"
+    )
+    (refused,) = of_kind(events, CallRefused)
+    assert "big" in refused.error
+    tally = Tally()
+    for event in events:
+        if isinstance(event, CellEnded):
+            break
+        tally.take(event)
+    assert tally.progress.children_waiting == 0

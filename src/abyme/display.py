@@ -58,7 +58,7 @@ def answer_facts(answer: Answer) -> list[str]:
         plural(usage.calls, "call"),
         f"{usage.tokens:,} tokens{about}",
         cost_text(answer.cost) + (about if answer.cost else ""),
-        f"{answer.seconds:.1f} s",
+        seconds_text(answer.seconds),
     ]
 
 
@@ -74,6 +74,16 @@ def cost_text(cost: float | None) -> str:
     if 0 < cost < 0.00005:
         return "<$0.0001"
     return f"${cost:,.4f}".rstrip("0").rstrip(".")
+
+
+def seconds_text(seconds: float) -> str:
+    """``4.2 s``, ``3 min 5 s``, ``2 h 10 min``."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    whole = int(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def plural(count: int, noun: str) -> str:

@@ -169,16 +169,21 @@ class Nodes:
 
     async def _born_of(self, parent: Live, birth: Birth) -> Live:
         """The child with all that it needs; told of, unless it was before."""
-        model = self._model(parent.started.depth + 1, birth.model)
         before = self._tape.by_key.get(birth.key)
         spent = None
         if before is None or before.started is None or before.started.given is None:
             tape = NodeTape("")
-            self._check_room(parent, birth)
-            data = await parent.handing.over(birth.context)
-            await self._check(parent, birth, data)
+            try:
+                model = self._model(parent.started.depth + 1, birth.model)
+                self._check_room(parent, birth)
+                data = await parent.handing.over(birth.context)
+                await self._check(parent, birth, data)
+            except CallFailed as error:
+                self._refuse(parent.started.node, birth, error)
+                raise
             started = self._start(parent, birth, data, model)
         else:
+            model = self._model(parent.started.depth + 1, birth.model)
             tape, started = before, before.started
             data = parent.handing.again(before.started.given)
             spent = self._tape.spent_below(before)
@@ -208,7 +213,7 @@ class Nodes:
             room = account.room_for(kind)
             if room <= 0 or (kind == "calls" and room < _LEAST_CALLS):
                 error = account.too_little(kind, "a child could make no call")
-                raise self._refused(parent, birth, error.for_code, error.kind)
+                raise CallFailed(error.for_code, error.kind)
 
     async def _check(self, parent: Live, birth: Birth, data: NodeData) -> None:
         """Raise :class:`CallFailed` for a child that would only do its parent's work again."""
@@ -217,12 +222,11 @@ class Nodes:
         question, asked = parent.started.question, birth.question
         have = parent.handing.data
         if why := await aside(len(asked) > SMALL, challenge, have, question, data, asked):
-            raise self._refused(parent, birth, why, "ChildRefused")
+            raise CallFailed(why, "ChildRefused")
 
-    def _refused(self, parent: Live, birth: Birth, why: str, kind: str) -> CallFailed:
-        node = parent.started.node
-        self._emit(CallRefused(birth.key, node, birth.cell, "rlm_query", why, kind))
-        return CallFailed(why, kind)
+    def _refuse(self, node: str, birth: Birth, error: CallFailed) -> None:
+        """A child that ``node`` asked for does not begin: told, so that nobody waits for it."""
+        self._emit(CallRefused(birth.key, node, birth.cell, "rlm_query", str(error), error.kind))
 
     async def _let_work(self, live: Live, schema: Schema | None) -> NodeEnded:
         """Its work from beginning to end, and what came of it, told."""

@@ -338,3 +338,21 @@ def test_no_counting_hits_two_numbers_of_a_pack(first: int, count: int) -> None:
     steps = [b - a for a, b in itertools.pairwise(numbers)]
     assert all(step > 1 for step in steps)
     assert all(one != other for one, other in itertools.pairwise(steps))
+
+
+def test_a_mapping_is_refused_and_not_judged_by_its_keys() -> None:
+    with pytest.raises(TypeError, match=r"list\(d\.values\(\)\)"):
+        llm_map(lambda prompts: prompts, {"a": "b"}, "{items}", None, None)
+
+
+def test_what_is_no_value_of_the_schema_is_said_by_the_schema() -> None:
+    asked: list[str] = []
+
+    def ask(prompts: list[str]) -> list[str]:
+        asked.extend(prompts)
+        return ["10: maybe"] * len(prompts)
+
+    (answer,) = llm_map(ask, ["a"], "{items}", schema_of("bool"), None)
+    assert isinstance(answer, Failed)
+    assert '"maybe" is not of type boolean' in str(answer)
+    assert '"maybe" is not of type boolean' in asked[1]

@@ -10,6 +10,7 @@ from abyme.display import answer_run as answer_run
 from abyme.display import cost_text as cost_text
 from abyme.display import plural as plural
 from abyme.display import printable as printable
+from abyme.display import seconds_text as seconds_text
 from abyme.events import RunResumed, WorkerRestored
 from abyme.types import Answer, Quote
 
@@ -121,16 +122,6 @@ def count_text(count: int) -> str:
         units.pop(0)
     digits = 1 if units[0] and size < 9.95 else 0
     return f"{size:,.{digits}f}{units[0]}"
-
-
-def seconds_text(seconds: float) -> str:
-    """``4.2 s``, ``3 min 5 s``, ``2 h 10 min``."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    whole = int(seconds)
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def limit_text(seconds: float) -> str:

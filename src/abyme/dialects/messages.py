@@ -38,7 +38,8 @@ _RECURSION = {
         "data (a slice, documents, a dict of name to text), handed over by reference, however "
         "large. It knows nothing else: say all that it needs. A child is for a part that takes "
         "looking and several steps; where one prompt can answer, a plain call is cheaper. One that "
-        "fails raises `ChildFailed`, which has its `.draft`. `rlm_start` begins them as a job."
+        "fails raises `ChildFailed`, which has its `.draft`. "
+        "`rlm_start(questions, contexts=None)` begins them as a job."
     ),
     False: "plain calls here (recursion is off): the context is put before the question.",
 }

@@ -9,6 +9,7 @@ from .calls import Calls
 from .jobs import Job
 from .referring import Referring
 from .results import Results
+from .signatures import telling
 
 
 def child_calls(calls: Calls, referring: Referring) -> dict[str, Callable[..., Any]]:
@@ -19,6 +20,8 @@ def child_calls(calls: Calls, referring: Referring) -> dict[str, Callable[..., A
     ) -> dict[str, Any]:
         if not isinstance(question, str):
             raise TypeError(f"the question must be a str, not {type(question).__name__}")
+        if not question.strip():
+            raise ValueError("the question is empty: a child knows nothing but it and its context")
         asked = {"question": question, "context": referring.asked(context), "model": model}
         if schema is not None:
             from .shapes import written
@@ -83,9 +86,7 @@ def child_calls(calls: Calls, referring: Referring) -> dict[str, Callable[..., A
         return Job(calls.ask, calls.ask("rlm_start", wanted), len(wanted["wanted"]))
 
     functions = (rlm_query, rlm_query_batched, arlm_query, rlm_start)
-    for function in functions:
-        function.__qualname__ = function.__name__  # what a TypeError calls it
-    return {function.__name__: function for function in functions}
+    return telling(functions)
 
 
 def _pairs(questions: Any, contexts: Any) -> list[tuple[Any, Any]]:

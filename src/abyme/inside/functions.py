@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from .budget import Budget
 from .calls import Calls
 from .jobs import Job
 from .results import (
@@ -19,6 +20,7 @@ from .results import (
     ToolError,
     joined,
 )
+from .signatures import telling
 
 EXCEPTIONS: dict[str, Any] = {
     kind.__name__: kind
@@ -94,9 +96,9 @@ def model_calls(calls: Calls) -> dict[str, Callable[..., Any]]:
         number = calls.ask("llm_start", {"prompts": asked, **_options(model, schema)})
         return Job(calls.ask, number, len(asked))
 
-    def budget() -> dict[str, Any]:
-        """What this run has used, may use and has left."""
-        return dict(calls.ask("budget", {}))
+    def budget() -> Budget:
+        """What this run has used, may use and has left: budget()["calls"]["left"]."""
+        return Budget(calls.ask("budget", {}))
 
     functions = (
         llm_query,
@@ -106,9 +108,7 @@ def model_calls(calls: Calls) -> dict[str, Callable[..., Any]]:
         llm_start,
         budget,
     )
-    for function in functions:
-        function.__qualname__ = function.__name__  # what a TypeError calls it
-    return {function.__name__: function for function in functions}
+    return telling(functions)
 
 
 _PIECE_CHARACTERS = 12_000_000

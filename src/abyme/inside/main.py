@@ -31,6 +31,7 @@ from .saving import FRAMES as SAVING
 from .saving import GIVEN_UP, Saving
 from .search import Finder
 from .seeding import seed_random
+from .signatures import telling
 from .usage import Usage, tell_memory
 
 if TYPE_CHECKING:
@@ -190,8 +191,7 @@ class Worker:
             **child_calls(calls, Referring(self._store)),
             **self._finishing.functions(),
             "SHOW_VARS": self._show_vars,
-            "search": self._finder.search,
-            "grep": self._finder.grep,
+            **telling((self._finder.search, self._finder.grep)),
         }
         return {**tools, **own}
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from .codec import read_value
@@ -53,6 +53,11 @@ def llm_map(
     ``ask`` puts prompts to a model, and gives its replies in order or a ``Failed``. ``template``
     holds ``{items}``, where the numbered items go, or ``{item}``, where it speaks of one item.
     """
+    if isinstance(items, Mapping):
+        raise TypeError(
+            "llm_map takes a list, and of a mapping it would judge the keys alone: hand over "
+            'list(d.values()), or [f"{name}: {text}" for name, text in d.items()]'
+        )
     texts = [item_text(item) for item in items]
     write = _writer(template, schema)
     size = ITEMS if batch is None else batch

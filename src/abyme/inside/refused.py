@@ -60,10 +60,14 @@ def _refusal(name: str) -> Callable[..., NoReturn]:
 
 
 def advice_on(error: BaseException) -> str | None:
-    """What to do instead, where a lazy text was taken for a ``str``, or where memory ran out."""
+    """What to do instead, where a lazy text or a coroutine was taken for another value,
+    or where memory ran out.
+    """
     if type(error) is MemoryError and not error.args:
         return "no memory is left for this. Work in smaller pieces, and delete what is not needed"
     if isinstance(error, TypeError | AttributeError):
         said = str(error)
+        if "'coroutine'" in said:
+            return "a call that was not awaited gives no answer: await it, or use llm_query"
         return next((advice for name, advice in _NO_STR.items() if name in said), None)
     return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 from collections.abc import Iterator
@@ -40,8 +39,10 @@ def read_reply(reply: str, schema: Schema) -> Any:
         except Misfit as error:
             why = why or error
     if not text.startswith(('"', "[", "{")):
-        with contextlib.suppress(Misfit):
+        try:
             return _fitting(text, schema, steps)
+        except Misfit as error:
+            why = why or error
     raise why or Misfit("it holds no JSON")
 
 

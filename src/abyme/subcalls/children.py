@@ -58,6 +58,7 @@ class Children:
 
     async def one(self, asker: Asker, asked: RlmQuery) -> Any:
         """The value of one child."""
+        read_schema(asked.schema)  # what is wrong with it is said before anybody waits for a child
         (call,) = await self._book.identify(asker, [("rlm_query", request_of(asked))])
         self._tell_asked(asker.cell, int(call.is_new))
         return await self._answer(call, asked, None)
@@ -68,6 +69,8 @@ class Children:
             raise CallFailed(f"a batch has at most {MAX_BATCH:,} children, not {len(wanted):,}")
         if not wanted:
             return []
+        for each in wanted:
+            read_schema(each.schema)
         requests = [("rlm_query", request_of(each)) for each in wanted]
         calls = await self._book.identify(asker, requests)
         keys = [call.key for call in calls]

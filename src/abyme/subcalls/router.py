@@ -204,6 +204,8 @@ class Router:
     async def _start_children(self, asker: Asker, wanted: list[RlmQuery]) -> int:
         """A job of children; at the depth limit of plain calls."""
         check_size(len(wanted))
+        for each in wanted:
+            read_schema(each.schema)
         children = self._children
         plainly = [] if children is not None else [await self._plainly(w) for w in wanted]
 

@@ -92,7 +92,8 @@ class LiveTree:
         for line in self._notices.lines(event):
             is_bad = line.startswith(("warning", "limit", "attempt", "the worker", "child "))
             text = Text(printable(line), "yellow" if is_bad else "")
-            self._console.print(Text.assemble((margin, "dim"), text))
+            for part in text.wrap(self._console, max(20, self._console.width - len(margin))):
+                self._console.print(Text.assemble((margin, "dim"), part))
         if isinstance(event, TurnEnded) and event.node == ROOT:
             self._over = self._turns.current
 
