@@ -250,6 +250,9 @@ class Nodes:
             async with live.repl:
                 try:
                     outcome = await run_node(node)
+                except asyncio.CancelledError:
+                    await live.repl.abandon()
+                    raise
                 finally:
                     await live.repl.rest()
         except asyncio.CancelledError:

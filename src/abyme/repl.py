@@ -155,6 +155,10 @@ class NodeRepl:
         """The question has been dealt with: give up what may still be under way."""
         await to_the_end(self._rest())
 
+    async def abandon(self) -> None:
+        """Nobody waits for this node any more: its worker is ended, before all else is given up."""
+        await to_the_end(self._worker.close())
+
     async def _close(self) -> None:
         if self._opening is not None:
             self._opening.cancel()

@@ -38,6 +38,8 @@ from abyme.types import CellResult, Finish
 
 _AGAIN = (0.05, 0.2)
 """Seconds after which a cell that goes on is interrupted again."""
+_MOMENT = 0.02
+"""Seconds that a cell nobody waits for any more is given before the first interrupt."""
 _MOST_STREAMED = 1 << 20
 """Characters of a cell's output that are shown while it runs."""
 WAY_OUT = (
@@ -313,9 +315,13 @@ class Worker:
     async def _stop_cell(self) -> None:
         """End a cell that nobody waits for any more, or the worker where it does not heed that.
 
-        An interrupt that comes before the cell has begun is none: so it is sent again.
+        An interrupt that comes before the cell has begun is none: so it is sent again. None is sent
+        where the worker is let go of in the same moment, as those of a cancelled tree are.
         """
         self._done = done = self._loop.create_future()  # the last one was cancelled
+        await asyncio.wait((done,), timeout=_MOMENT)
+        if not self.alive:
+            return
         for pause in (*_AGAIN, self._grace):
             self._interrupt()
             await asyncio.wait((done,), timeout=pause)
