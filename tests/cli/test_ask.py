@@ -177,6 +177,7 @@ def test_an_empty_question_and_a_missing_run_are_said(runs: Path, data: Path) ->
 
 
 QUICK = ["--max-seconds", "3", "--call-seconds", "2", "-q"]
+PATIENT = ["--max-seconds", "12", "--call-seconds", "9", "-q"]
 
 
 @pytest.mark.parametrize(
@@ -207,9 +208,10 @@ QUICK = ["--max-seconds", "3", "--call-seconds", "2", "-q"]
 def test_an_endpoint_that_fails_is_one_clear_line(
     runs: Path, data: Path, action: Any, code: int, words: list[str]
 ) -> None:
+    limits = QUICK if isinstance(action, Hang) else PATIENT
     with Stub(lambda request: action) as stub:
         done = abyme(
-            "ask", "q", data, "--model", "m", "--base-url", stub.url, *QUICK, runs=runs,
+            "ask", "q", data, "--model", "m", "--base-url", stub.url, *limits, runs=runs,
             OPENAI_API_KEY="sk-test-key-123456",
         )  # fmt: skip
     assert done.returncode == code, done.stderr
