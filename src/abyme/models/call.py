@@ -11,6 +11,7 @@ from abyme.errors import AbymeError, ModelError
 from abyme.events import CallEnded, CallKind, CallStarted
 from abyme.ledger import Reservation
 from abyme.models.base import Model, OnText, Request
+from abyme.models.scheduler import Turn
 from abyme.types import Reply, Usage
 
 
@@ -26,6 +27,7 @@ class Call:
         final: bool,
         on_text: OnText | None,
         level: tuple[int, bool],
+        turn: Turn,
     ) -> None:
         self.model = model
         self.request = request
@@ -34,6 +36,7 @@ class Call:
         self.final = final
         self.on_text = on_text
         self.level = level
+        self.turn = turn
         self.attempts = 0
         self.failures: list[ModelError] = []
         self.sent = False  # the attempt in hand has gone out
