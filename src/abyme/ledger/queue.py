@@ -14,19 +14,24 @@ What holds up whom depends on what is in the way:
   more at the same limit wait behind him.
 - What no other node's end can mend is refused at once, and nobody waits for it.
 
-**Nobody waits for ever.** Every reservation is closed in the end: its call has a deadline, and who
-has one open, or has his turn at the scheduler, never waits here (:mod:`abyme.models.caller`). Each
-time one is closed, a hold shrinks, a node ends or somebody joins or leaves, all who may be next are
-looked at again. So take a moment from which on nothing of that happens any more, though somebody
-waits. Then nothing is in flight, so nobody waits for calls in flight: the first of those would have
-been granted. All who are left are held up, each by nodes that hold something. A node of which
-nobody waits, neither itself nor below, is at work: its code, its turns and its seconds are bounded,
-so it asks for something or ends, and something happens. So somebody waits in each node that is in
-the way. That is what :mod:`abyme.ledger.tree` looks for after each change: then it lets one go on
-with less than he would rather have, or one node gives way, of which all who wait are refused at
-once. It is refused whatever else it asks for, but for its last call. A node gives way twice at the
-most, the second time because not even its last call can be had; after that it is at work, until it
-ends. There are finitely many nodes. So something happens after all, as long as anybody waits.
+**Nobody waits for ever.** Every reservation is closed in the end: its call has a deadline, and
+whoever has one open, or has his turn at the scheduler, never waits here
+(:mod:`abyme.models.caller`). Each time one is closed, a hold shrinks, a node ends or somebody joins
+or leaves, all who may be next are looked at again. Suppose that from some moment on nothing of that
+happens any more, and somebody waits.
+
+1. Then nothing is in flight, so nobody waits for calls in flight: the first of those would have
+   been granted. All who are left are held up, each by nodes that have not ended.
+2. A node of which nobody waits, neither itself nor below, goes on: its code, turns and seconds are
+   bounded, so it asks for something or ends, and something happens. So of each node that is in
+   somebody's way, somebody waits.
+3. That is what :mod:`abyme.ledger.tree` looks for after each change. It lets one go on with less,
+   or has one node give way, of which all who wait are refused at once: then something has happened.
+   From then on a node that gave way is refused all but its last call, and is refused that too where
+   it would have to wait for others that wait. It makes no other call, so it ends.
+
+Of that there are finitely many steps, since there are finitely many nodes, and each call that is
+granted is spent from a budget.
 """
 
 from __future__ import annotations
@@ -150,7 +155,7 @@ class Queue:
         return held_up, moving
 
     def drop_cancelled(self) -> bool:
-        """Let those leave who were cancelled and have not come to it yet; whether there were any."""
+        """Let those leave who were cancelled and have not come to it; whether there were any."""
         waiters = [waiter for line in self._lines.values() for waiter in line.values()]
         cancelled = [waiter for waiter in waiters if waiter.granted.done()]
         for waiter in cancelled:

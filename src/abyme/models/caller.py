@@ -60,9 +60,9 @@ LEAST_OUTPUT = 256
 """Tokens. A reply clamped to fewer by what is left of the budget is not worth asking for."""
 
 MODEST = 1 / 16
-"""The part of what a node has left that is kept for its last call, within the next two."""
+"""The part of what a node may still spend that is kept for its last call, within the next two."""
 LEAST_HELD, MOST_HELD = 512, 4_096
-"""Output tokens that are kept for a last call."""
+"""Output tokens that are kept for a last call at the least, and at the most."""
 
 _TURNS: frozenset[CallKind] = frozenset({"root", "final"})
 _SURROGATE = re.compile("[\ud800-\udfff]")
