@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 NANO = 1_000_000_000
 KINDS = ("calls", "tokens", "input_tokens", "output_tokens", "cost")
-Task = asyncio.Task[Reservation]
+Task = asyncio.Task[Reservation] | asyncio.Task[Account]
 
 
 def at_most(most: int) -> st.SearchStrategy[int | None]:
@@ -44,6 +44,22 @@ def amounts(draw: st.DrawFn) -> Amount:
     tokens = draw(st.integers(0, 400))
     cost = draw(st.none() | st.integers(0, 400).map(lambda thousandths: thousandths / 1000))
     return Amount(tokens, cost, draw(st.integers(0, 2)), draw(st.integers(0, tokens)))
+
+
+def plus(one: Amount, other: Amount) -> Amount:
+    cost = None if one.cost is None or other.cost is None else one.cost + other.cost
+    return Amount(
+        one.tokens + other.tokens,
+        cost,
+        one.calls + other.calls,
+        one.output_tokens + other.output_tokens,
+    )
+
+
+def half(amount: Amount) -> Amount:
+    output = amount.output_tokens // 2
+    cost = None if amount.cost is None else amount.cost / 2
+    return Amount(amount.tokens - amount.output_tokens + output, cost, amount.calls, output)
 
 
 class Node:
@@ -97,17 +113,51 @@ class Ledger(RuleBasedStateMachine):
         parent = self.pick(data)
         if parent.account.closed:
             return
-        child = Node(parent.account.child(f"n{len(self.nodes)}", limits), parent)
-        parent.children.append(child)
-        self.nodes.append(child)
+        self.opened(parent.account.child(f"n{len(self.nodes)}", limits), parent)
+
+    @precondition(lambda self: self.root is not None and len(self.nodes) < 12)
+    @rule(hold=amounts(), first=amounts(), data=st.data())
+    def admit_child(self, hold: Amount, first: Amount, data: st.DataObject) -> None:
+        """A child that waits for room; where need be it can do with nothing but its hold."""
+        parent = self.pick(data)
+        whole = plus(hold, first)
+
+        def entry(least: bool) -> tuple[Amount, Amount]:
+            return hold, hold if least else whole
+
+        work = parent.account.admit(lambda: f"n{len(self.nodes)}", entry)
+        parent.waiting.append((self.loop.create_task(work), False))
+        self.let_run()
 
     @precondition(lambda self: self.root is not None)
-    @rule(amount=amounts(), final=st.sampled_from([False, False, False, True]), data=st.data())
-    def ask(self, amount: Amount, final: bool, data: st.DataObject) -> None:
-        node = self.pick(data)
-        task = self.loop.create_task(node.account.reserve(amount, final=final))
-        node.waiting.append((task, final))
-        self.let_run()
+    @rule(
+        amount=amounts(),
+        final=st.sampled_from([False, False, False, True]),
+        turn=st.booleans(),
+        less=st.booleans(),
+        data=st.data(),
+    )
+    def ask(self, amount: Amount, final: bool, turn: bool, less: bool, data: st.DataObject) -> None:
+        self.ask_for(self.pick(data), amount, less, final=final, turn=turn)
+
+    @precondition(lambda self: self.root is not None)
+    @rule(share=st.integers(2, 4), less=st.booleans(), data=st.data())
+    def everybody_asks_for_much(self, share: int, less: bool, data: st.DataObject) -> None:
+        """Each node that goes on holds a part and asks for much, until it waits for others.
+
+        One that is refused ends, as nodes do; all that was in flight is over then.
+        """
+        most = self.nodes[0].account.limits.max_tokens or 0
+        for node in [*self.at_work()]:
+            node.account.hold(Amount(most // (2 * share)))
+            tokens = data.draw(st.integers(most // 3, most * 3 // 4))
+            self.ask_for(node, Amount(tokens, output_tokens=tokens), less)
+        while open_ := [node for node in self.nodes if node.open]:
+            self.end_one(open_[0], open_[0].open.pop(), "settle", 0.1)
+            self.let_run()
+        for node in [*self.at_work()]:
+            if not node.account.closed:
+                self.close_one(node)
 
     @precondition(lambda self: any(node.open for node in self.nodes))
     @rule(how=st.sampled_from(["settle", "charge", "release", "overrun"]), data=st.data())
@@ -137,17 +187,7 @@ class Ledger(RuleBasedStateMachine):
     @precondition(lambda self: len(self.nodes) > 1)
     @rule(data=st.data())
     def close(self, data: st.DataObject) -> None:
-        node = data.draw(st.sampled_from(self.nodes[1:]))
-        for each in node.below:
-            while each.open:  # it is charged by closing
-                reservation = each.open.pop()
-                amount = reservation.amount
-                charged = amount.tokens - amount.output_tokens
-                each.spent(Usage(charged, amount.output_tokens, calls=amount.calls), amount.cost)
-        node.account.close()
-        self.let_run()
-        for each in node.below:
-            assert each.account.closed and not list(self.waiting_at(each))
+        self.close_one(data.draw(st.sampled_from(self.nodes[1:])))
 
     # -- what must hold ------------------------------------------------------------------------
 
@@ -160,7 +200,7 @@ class Ledger(RuleBasedStateMachine):
                 reserved = sum(each.sums[kind] for node in below for each in amounts_of(node))
                 assert level.settled[kind] == settled
                 assert level.reserved[kind] == reserved
-                assert level.held[kind] == sum(each.account._hold[kind] for each in below)
+                assert level.held[kind] == sum(each.account._level.hold[kind] for each in below)
                 assert min(settled, reserved, level.held[kind]) >= 0
             assert level.usage.tokens == level.settled[1]
 
@@ -193,25 +233,40 @@ class Ledger(RuleBasedStateMachine):
             assert list(self.still_waiting()) == waiting
 
     @invariant()
-    def nobody_waits_where_nothing_is_in_flight(self) -> None:
-        if not any(node.open for node in self.nodes):
-            assert not any(self.still_waiting())
+    def somebody_can_go_on_where_anybody_waits(self) -> None:
+        """A call is in flight, or there is a node of which nobody waits, neither it nor below."""
+        if any(self.still_waiting()) and not any(node.open for node in self.nodes):
+            assert any(self.at_work())
+
+    @invariant()
+    def the_root_never_gives_way(self) -> None:
+        assert self.root is None or self.root.account._level.gave_way is None
+
+    @invariant()
+    def who_waits_is_counted(self) -> None:
+        if self.root is not None:
+            counted = self.root.account._tree.queue.waiting
+            for node in self.nodes:
+                waiting = sum(len(list(self.waiting_at(each))) for each in node.below)
+                assert counted[node.account._level] == waiting
 
     def teardown(self) -> None:
-        """All calls end: then everybody has been granted or refused, and nothing stays reserved."""
+        """Calls end, and nodes that do not wait: then everybody has been granted or refused."""
         try:
-            while any(node.open for node in self.nodes):
-                for node in self.nodes:
-                    if node.open:
-                        self.end_one(node, node.open.pop(), "charge", 0)
-                        self.let_run()
-            assert not any(self.still_waiting())
+            while any(self.still_waiting()):
+                if open_ := [node for node in self.nodes if node.open]:
+                    self.end_one(open_[0], open_[0].open.pop(), "charge", 0)
+                else:
+                    next(self.at_work()).account.close()
+                self.let_run()
             if self.root is not None:
                 self.root.account.close()
                 for node in self.nodes:
                     assert set(node.account._level.reserved + node.account._level.held) == {0}
-                assert self.root.account._tree.queue.empty
-                assert not self.root.account._tree.short
+                    assert node.account._level.flying == 0
+                tree = self.root.account._tree
+                assert tree.queue.empty and not tree.queue.waiting and not tree.short
+                assert not +tree.at_work
         finally:
             self.loop.close()
             gc.collect()  # a future whose error nobody took would be told of now
@@ -221,6 +276,42 @@ class Ledger(RuleBasedStateMachine):
 
     def pick(self, data: st.DataObject) -> Node:
         return data.draw(st.sampled_from(self.nodes))
+
+    def opened(self, account: Account, parent: Node) -> None:
+        child = Node(account, parent)
+        parent.children.append(child)
+        self.nodes.append(child)
+
+    def ask_for(
+        self, node: Node, amount: Amount, less: bool, *, final: bool = False, turn: bool = False
+    ) -> None:
+        """``less``: where need be it can do with half of the output."""
+
+        def size(least: bool) -> Amount:
+            return half(amount) if least and less else amount
+
+        task = self.loop.create_task(node.account.reserve(size, final=final, turn=turn))
+        node.waiting.append((task, final))
+        self.let_run()
+
+    def close_one(self, node: Node) -> None:
+        for each in node.below:
+            while each.open:  # it is charged by closing
+                reservation = each.open.pop()
+                amount = reservation.amount
+                charged = amount.tokens - amount.output_tokens
+                each.spent(Usage(charged, amount.output_tokens, calls=amount.calls), amount.cost)
+        node.account.close()
+        self.let_run()
+        for each in node.below:
+            assert each.account.closed and not list(self.waiting_at(each))
+
+    def at_work(self) -> Iterator[Node]:
+        """Nodes of which nobody waits, neither they nor below; not the root."""
+        for node in self.nodes[1:]:
+            waiting = any(any(self.waiting_at(each)) for each in node.below)
+            if not node.account.closed and not waiting:
+                yield node
 
     def still_waiting(self) -> Iterator[tuple[Task, bool]]:
         for node in self.nodes:
@@ -257,13 +348,17 @@ class Ledger(RuleBasedStateMachine):
                 await asyncio.sleep(0)
 
         self.loop.run_until_complete(steps())
-        for node in self.nodes:
+        for node in list(self.nodes):
             for task, _ in [pair for pair in node.waiting if pair[0].done()]:
                 if task.cancelled():
                     continue
                 error = task.exception()
                 if error is None:
-                    node.open.append(task.result())
+                    got = task.result()
+                    if isinstance(got, Account):
+                        self.opened(got, node)
+                    else:
+                        node.open.append(got)
                 else:
                     assert isinstance(error, BudgetExceeded | CallFailed), error
             node.waiting = [pair for pair in node.waiting if not pair[0].done()]

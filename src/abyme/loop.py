@@ -39,12 +39,10 @@ from abyme.events import (
 from abyme.journal.conversation import Conversation
 from abyme.ledger import Account
 from abyme.models.base import Model, OnText, Request
-from abyme.models.caller import Caller
+from abyme.models.caller import MOST_HELD, Caller
 from abyme.repl import CellsRun, NodeRepl
 from abyme.types import CellResult, Finish, Message, Reply, Role
 
-FINAL_TOKENS = 4_096
-"""Output tokens that are kept back for the one last call."""
 _COUNTED = {
     "turns": "turns",
     "seconds": "time",
@@ -229,10 +227,10 @@ async def call(node: Node, kind: CallKind, key: str, messages: list[Message]) ->
     """
     await node.repl.caught_up()
     final = kind == "final"
-    most = FINAL_TOKENS if final else None
+    most = MOST_HELD if final else None
     request = Request(merged(messages), max_tokens=most, depth=node.node.count("."))
     if not final:
-        node.account.hold(node.caller.amount(node.model, request, FINAL_TOKENS))
+        node.account.hold(node.caller.last_call(node.model, request))
     return await node.caller.call(
         node.model,
         request,

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -16,7 +16,7 @@ import msgspec
 from abyme.context.handing import SMALL, Documents, Handing, NodeData
 from abyme.dialects.base import Opening, TurnStatus
 from abyme.dialects.messages import Fenced
-from abyme.errors import AbymeError, CallFailed, JournalError
+from abyme.errors import AbymeError, BudgetExceeded, CallFailed, JournalError
 from abyme.events import CallRefused, Emit, NodeEnded, NodeStarted
 from abyme.inside.hits import cut_end
 from abyme.inside.schema import Misfit, Schema
@@ -25,7 +25,7 @@ from abyme.journal.conversation import Conversation
 from abyme.journal.node_tape import NodeTape
 from abyme.journal.outcomes import Outcomes
 from abyme.journal.tape import Tape
-from abyme.ledger import Account
+from abyme.ledger import Account, Amount
 from abyme.ledger.amounts import KINDS
 from abyme.loop import Node, Outcome, run_node
 from abyme.models.base import Model, OnText
@@ -46,8 +46,8 @@ from abyme.types import Finish
 
 _log = logging.getLogger("abyme")
 
-AT_ONCE = 64
-"""Children of one depth that work at the same time; others wait, with nothing of their own."""
+_OPENING = 6_000
+"""Characters of a child's opening, about, beside its question."""
 _DRAFT_SHOWN = 300
 _LEAST_CALLS = 2
 """Of a child: one to begin with, and its last one, which is kept back."""
@@ -106,11 +106,12 @@ class Nodes:
         self._recorded = recorded
         self._blobs = blobs
         self._listens = listens
-        self._places: defaultdict[int, asyncio.Semaphore] = defaultdict(
-            lambda: asyncio.Semaphore(AT_ONCE)
-        )
-        nodes = (each.started for each in tape.nodes.values() if each.started is not None)
-        self._born = Counter(node.parent for node in nodes)
+        self._born: defaultdict[str, int] = defaultdict(int)
+        """The last number that a child of a node was given; one given up has left a gap."""
+        for node in (each.started for each in tape.nodes.values()):
+            if node is not None and node.depth:
+                number = int(node.node.rpartition(".")[2])
+                self._born[node.parent] = max(number, self._born[node.parent])
 
     def root(self, started: NodeStarted, account: Account) -> Live:
         """The root, whose REPL is to be entered."""
@@ -158,43 +159,66 @@ class Nodes:
         """Let a child of ``parent`` work: its value, which is a text unless another was asked for.
 
         One that was at work when its run was left goes on. Raises :class:`CallFailed` where it
-        ends without a whole answer, and what ends the run.
+        ends without a whole answer, :class:`BudgetExceeded` where it cannot begin, and what ends
+        the run.
         """
-        async with self._places[parent.started.depth + 1]:
+        try:
             live = await self._born_of(parent, birth)
+        except (CallFailed, BudgetExceeded) as error:
+            self._refuse(parent, birth, error)
+            raise
+        try:
             ended = await self._let_work(live, birth.schema)
+        finally:
+            live.account.close()
         if ended.status == "complete":
             return ended.value
         raise CallFailed(ended.error, ended.error_type, ended.details)
 
     async def _born_of(self, parent: Live, birth: Birth) -> Live:
         """The child with all that it needs; told of, unless it was before."""
+        model = self._model(parent.started.depth + 1, birth.model)
         before = self._tape.by_key.get(birth.key)
-        spent = None
         if before is None or before.started is None or before.started.given is None:
-            tape = NodeTape("")
+            self._check_room(parent, birth)
+            data = await parent.handing.over(birth.context)
+            await self._check(parent, birth, data)
+            account = await self._admitted(parent, birth, model)
             try:
-                model = self._model(parent.started.depth + 1, birth.model)
-                self._check_room(parent, birth)
-                data = await parent.handing.over(birth.context)
-                await self._check(parent, birth, data)
-            except CallFailed as error:
-                self._refuse(parent.started.node, birth, error)
+                tape, started = NodeTape(""), self._start(parent, birth, data, model, account.node)
+            except BaseException:
+                account.close()
                 raise
-            started = self._start(parent, birth, data, model)
         else:
-            model = self._model(parent.started.depth + 1, birth.model)
             tape, started = before, before.started
             data = parent.handing.again(before.started.given)
-            spent = self._tape.spent_below(before)
-        account = parent.account.child(started.node, spent=spent)
+            account = await self._admitted(parent, birth, model, before)
         return self._live(started, model, data, account, parent.caller.child(account), tape)
 
-    def _start(self, parent: Live, birth: Birth, data: NodeData, model: Model) -> NodeStarted:
+    async def _admitted(
+        self, parent: Live, birth: Birth, model: Model, before: NodeTape | None = None
+    ) -> Account:
+        """The account of a child, once there is room for it; ``before``: what it did then."""
+        above = parent.started.node
+
+        def name() -> str:
+            if before is not None and before.started is not None:
+                return before.started.node
+            self._born[above] += 1
+            return f"{above}.{self._born[above]}"
+
+        def entry(least: bool) -> tuple[Amount, Amount]:
+            return parent.caller.entry(model, _OPENING + len(birth.question), least=least)
+
+        spent = None if before is None else self._tape.spent_below(before)
+        return await parent.account.admit(name, entry, spent=spent)
+
+    def _start(
+        self, parent: Live, birth: Birth, data: NodeData, model: Model, node: str
+    ) -> NodeStarted:
         above = parent.started
-        self._born[above.node] += 1
         started = NodeStarted(
-            node=f"{above.node}.{self._born[above.node]}",
+            node=node,
             parent=above.node,
             depth=above.depth + 1,
             question=birth.question,
@@ -224,9 +248,11 @@ class Nodes:
         if why := await aside(len(asked) > SMALL, challenge, have, question, data, asked):
             raise CallFailed(why, "ChildRefused")
 
-    def _refuse(self, node: str, birth: Birth, error: CallFailed) -> None:
-        """A child that ``node`` asked for does not begin: told, so that nobody waits for it."""
-        self._emit(CallRefused(birth.key, node, birth.cell, "rlm_query", str(error), error.kind))
+    def _refuse(self, parent: Live, birth: Birth, error: CallFailed | BudgetExceeded) -> None:
+        """A child that ``parent`` asked for does not begin: told, so that nobody waits for it."""
+        why = error.for_code if isinstance(error, BudgetExceeded) else str(error)
+        node = parent.started.node
+        self._emit(CallRefused(birth.key, node, birth.cell, "rlm_query", why, error.kind))
 
     async def _let_work(self, live: Live, schema: Schema | None) -> NodeEnded:
         """Its work from beginning to end, and what came of it, told."""

@@ -36,7 +36,7 @@ from abyme.events import (
 )
 from abyme.ledger import Account, Amount
 from abyme.models.base import Model, OnText, Request
-from abyme.models.caller import Caller
+from abyme.models.caller import LEAST_HELD, MOST_HELD, Caller
 from abyme.models.prices import Price
 from abyme.models.retry import RetryPolicy, may_be_billed
 from abyme.models.scheduler import Scheduler
@@ -293,14 +293,22 @@ def test_one_that_waited_for_a_neighbour_takes_what_that_one_left() -> None:
     run(steps())
 
 
-def test_the_amount_to_hold_is_what_the_call_would_reserve() -> None:
+@pytest.mark.parametrize(
+    ("most", "output"), [(None, MOST_HELD), (16_000, 997), (1000, LEAST_HELD), (10**9, MOST_HELD)]
+)
+def test_what_is_held_is_a_sixteenth_of_what_is_left_within_bounds(
+    most: int | None, output: int
+) -> None:
     async def steps() -> None:
-        bench, model = Bench(), Played("fine")
+        bench, model = Bench(max_tokens=most), Played("fine")
+        model.max_output = 10_000
         request = Request((Message("user", "why?"),))
-        amount = bench.caller.amount(model, request, 300)
-        await bench.ask(model, request=Request(request.messages, max_tokens=300))
-        (started,) = bench.told(CallStarted)
-        assert amount == Amount(started.reserved_tokens, started.reserved_cost, 1, 300)
+        amount = bench.caller.last_call(model, request)
+        assert amount.output_tokens == output
+        if most != 1000:
+            await bench.ask(model, request=Request(request.messages, max_tokens=output))
+            (started,) = bench.told(CallStarted)
+            assert amount == Amount(started.reserved_tokens, started.reserved_cost, 1, output)
 
     run(steps())
 
@@ -416,7 +424,9 @@ def test_a_wait_beyond_the_deadline_is_not_waited_for() -> None:
 def test_a_wait_beyond_the_runs_time_names_that_time() -> None:
     async def steps() -> None:
         bench = Bench(call_seconds=600.0, max_seconds=30.0)
-        with pytest.raises(CallTimeout, match="within the run's time; the last error was: later"):
+        with pytest.raises(
+            CallTimeout, match=r"\(max_seconds\); the last error was: later"
+        ):
             await bench.ask(Played(RateLimited("later", retry_after=60.0)))
         bench.nothing_is_left_open()
 
@@ -431,6 +441,36 @@ def test_the_runs_time_ends_a_call_too() -> None:
         assert caught.value.advice == "check the server, or raise --max-seconds"
         with pytest.raises(BudgetExceeded, match="max_seconds"):
             await bench.ask(Played("late"), final=True)
+        bench.nothing_is_left_open()
+
+    run(steps())
+
+
+def test_a_wait_beyond_the_runs_time_names_that_and_not_the_calls_seconds() -> None:
+    async def steps() -> None:
+        bench = Bench(max_seconds=3.0, call_seconds=600.0)
+        with pytest.raises(CallTimeout, match=r"within the run's time \(max_seconds\); .*later"):
+            await bench.ask(Played(RateLimited("come back later", retry_after=60.0)))
+        assert bench.waits == []
+        bench.nothing_is_left_open()
+
+    run(steps())
+
+
+def test_who_waits_for_the_end_of_another_node_leaves_its_turn_to_that() -> None:
+    async def steps() -> None:
+        bench, model = Bench(max_tokens=10_000, max_width=1), Played("fine")
+        account = bench.account.child("0.1", Limits())
+        child = bench.caller.child(account)
+        account.hold(Amount(9_500))
+        waiting = asyncio.create_task(bench.ask(model))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        request = Request((Message("user", "why?"),), max_tokens=300)
+        reply = await child.call(model, request, key="k2", node="0.1", cell=1, kind="llm_query")
+        assert reply.text == "fine" and not waiting.done()
+        account.close()
+        assert (await waiting).text == "fine"
         bench.nothing_is_left_open()
 
     run(steps())

@@ -9,6 +9,9 @@ and those of all below it together:
 - ``settled + reserved + held`` passes no limit of an account or of any above it, by a reservation
   or by holding. It can by an actual that turned out larger than its reservation: what was spent is
   spent, and is counted in full. Then :meth:`Account.overrun` tells.
+- What is held by *other* nodes is in the way of a call only as long as they go on: it waits for
+  their end, as it waits for calls in flight (:mod:`abyme.ledger.queue`,
+  :mod:`abyme.ledger.tree`).
 - An unknown price is unknown. It is reported as ``None``, never as 0, and the dollar limit cannot
   bind for such a call.
 - Dollars are kept as whole nano-dollars, so that a million small sums come back to exactly zero.

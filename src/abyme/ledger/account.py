@@ -1,4 +1,4 @@
-"""The account of one node: reserving, holding, opening accounts below it, closing."""
+"""The account of one node: what it reserves, holds and opens below it, its time and its turns."""
 
 from __future__ import annotations
 
@@ -9,26 +9,21 @@ from typing import Any
 
 from abyme.config import Limits
 from abyme.errors import BudgetExceeded, CallFailed
-from abyme.ledger.amounts import (
-    COST,
-    KINDS,
-    NANO,
-    NOTHING,
-    Amount,
-    Spent,
-    Sums,
-    add,
-    each,
-    shown,
-    used,
-)
+from abyme.ledger.amounts import COST, KINDS, NANO, NOTHING, Amount, Spent
 from abyme.ledger.level import Level
-from abyme.ledger.queue import Queue
+from abyme.ledger.line import Blocked, Line
+from abyme.ledger.queue import CALL, LAST_CALL, TURN, child_rank
 from abyme.ledger.report import second_line, sum_lines, turn_line
 from abyme.ledger.reservation import Reservation
 from abyme.ledger.timing import Timer
+from abyme.ledger.tree import AT_ONCE, Tree
 from abyme.types import Usage
 
+Size = Callable[[bool], Amount]
+"""What a call asks for as things are now; True: the least that it can do with. It may raise
+:class:`BudgetExceeded`."""
+Entry = Callable[[bool], tuple[Amount, Amount]]
+"""The same of a child that is to begin: what it will hold, and that with its first call."""
 ROOT = "0"
 
 
@@ -60,11 +55,10 @@ class Account:
         self._level = level = Level(node, limits, of_child=parent is not None)
         level.settled = list(spent.sums)
         level.usage, level.unpriced = spent.usage, spent.unpriced
-        self._levels: tuple[Level, ...] = (*(parent._levels if parent else ()), level)
+        self._line: Line = Line((*(parent._line.levels if parent else ()), level))
         self._accounts: tuple[Account, ...] = (*(parent._accounts if parent else ()), self)
-        self._tree: _Tree = parent._tree if parent else _Tree()
-        self._hold: Sums = NOTHING
-        self._wish: Sums = NOTHING  # what is to be held; less is where there is not so much
+        self._tree: Tree = parent._tree if parent else Tree()
+        self._tree.opened(self._line)
         self._children: set[Account] = set()
         self._open: set[Reservation] = set()
         self._told: set[asyncio.Future[BudgetExceeded]] = set()
@@ -91,6 +85,54 @@ class Account:
         self._children.add(account)
         return account
 
+    async def admit(
+        self,
+        name: Callable[[], str],
+        entry: Entry,
+        *,
+        spent: Spent | None = None,
+    ) -> Account:
+        """:meth:`child`, as soon as what it holds and its first call fit beside all others.
+
+        As much again as other nodes hold is left free for their calls, where that can be, and no
+        more than ``AT_ONCE`` nodes of one depth are at work. It waits behind all calls of nodes
+        that are, and holds nothing meanwhile. ``name`` is asked for when it begins.
+
+        Raises as :meth:`reserve`; one that goes on, of which something was ``spent``, begins
+        even where it can do nothing more.
+        """
+        depth = len(self._accounts)
+
+        def sized(least: bool) -> tuple[Amount, Amount] | None:
+            self._refuse_ended()
+            try:
+                hold, whole = entry(least)
+                self._line.refuse_impossible(whole.sums)
+            except BudgetExceeded:
+                if spent is None:
+                    raise
+                return None
+            return hold, whole
+
+        def begin(hold: Amount) -> Account:
+            account = self.child(name(), spent=spent)
+            account._line.hold(hold.sums)
+            self._tree.keep(account._line)
+            return account
+
+        def attempt(least: bool) -> Account | Blocked:
+            asked = sized(least)
+            if asked is None:
+                return begin(Amount())
+            if self._tree.at_work[depth] >= AT_ONCE:
+                return Blocked(self._line.levels[0], held_up=True, crowded=False)
+            hold, whole = asked
+            return self._line.blocked(whole.sums, spare=not least) or begin(hold)
+
+        if not self._tree.queue.empty:
+            sized(False)
+        return await self._tree.granted(self._line, attempt, child_rank(depth), Account.close)
+
     @property
     def closed(self) -> bool:
         """Whether it is closed."""
@@ -111,9 +153,12 @@ class Account:
             for reservation in list(account._open):
                 reservation.charge()
             account.hold(Amount())
+        for account in closing:
             account._children.clear()
+            self._tree.ended(account._line)
         if self._parent is not None:
             self._parent._children.discard(self)
+        self._tree.serve()
 
     def _below(self) -> list[Account]:
         """This one, and all below it."""
@@ -128,44 +173,45 @@ class Account:
 
     # -- reserving -----------------------------------------------------------------------------
 
-    async def reserve(self, amount: Amount, *, final: bool = False) -> Reservation:
+    async def reserve(
+        self,
+        amount: Amount | Size,
+        *,
+        final: bool = False,
+        turn: bool = False,
+        waits: Callable[[], None] | None = None,
+    ) -> Reservation:
         """Set ``amount`` aside, at once where it fits beside all that is settled, reserved, held.
 
-        Where it would fit once calls in flight have settled it waits its turn
-        (:mod:`abyme.ledger.queue`). ``final`` may use what this account holds, and goes before
-        those that wait.
+        Where it would fit once calls in flight have settled, or other nodes have ended, it waits
+        its turn (:mod:`abyme.ledger.queue`); ``waits`` is called then. ``final`` may use what this
+        account holds, and goes before all that wait, a ``turn`` of the node before other calls.
 
-        Raises :class:`BudgetExceeded` as soon as it cannot fit even then, and :class:`CallFailed`
-        where the account is closed. Cancelling it while it waits leaves nothing reserved.
+        Raises :class:`BudgetExceeded` as soon as it cannot fit even then, or where all wait for
+        each other and this node gives way, and :class:`CallFailed` where the account is closed.
+        Cancelling it while it waits leaves nothing reserved.
         """
+
+        def sized(least: bool) -> Amount:
+            self._refuse_ended(final)
+            asked = amount(least) if callable(amount) else amount
+            self._line.refuse_impossible(asked.sums, final=final)
+            return asked
+
+        def attempt(least: bool) -> Reservation | Blocked:
+            asked = sized(least)
+            return self._line.blocked(asked.sums, final=final) or self._take(asked, final)
+
+        if not self._tree.queue.empty:
+            sized(False)  # what is impossible waits behind nobody
+        rank = LAST_CALL if final else TURN if turn else CALL
+        return await self._tree.granted(self._line, attempt, rank, Reservation.release, waits)
+
+    def _refuse_ended(self, final: bool = False) -> None:
+        """Raise where no such call is made any more, whatever is left."""
         self._refuse_closed()
-        self._refuse_impossible(amount, final)
-        queue = self._tree.queue
-        if (final or queue.empty) and self._blocked_at(amount, final) is None:
-            return self._take(amount, final)
-        granted: asyncio.Future[Reservation] = asyncio.get_running_loop().create_future()
-
-        def attempt() -> Level | None:
-            try:
-                self._refuse_impossible(amount, final)
-            except BudgetExceeded as error:
-                granted.set_exception(error)
-                return None
-            blocked = self._blocked_at(amount, final)
-            if blocked is None:
-                granted.set_result(self._take(amount, final))
-            return blocked
-
-        queue.join(self._levels, attempt, granted, first=final)
-        try:
-            return await granted
-        except asyncio.CancelledError:
-            if granted.done() and not granted.cancelled() and granted.exception() is None:
-                granted.result().release()  # granted and cancelled within one step of the loop
-            else:
-                granted.cancel()
-                self._tree.serve()
-            raise
+        if self._level.gave_way is not None and not final:
+            raise self._level.gave_way
 
     def hold(self, amount: Amount) -> None:
         """Keep ``amount`` back for the last call, in place of what was held before.
@@ -174,98 +220,41 @@ class Account:
         not touched. Where there is not so much to be had, here or above, it is as much as there
         is, and more as soon as calls in flight have settled.
         """
-        self._wish = NOTHING if self._closed else amount.sums
-        self._top_up()
+        self._line.hold(NOTHING if self._closed else amount.sums)
+        self._tree.keep(self._line)
         self._tree.serve()
 
-    def room(self, *, final: bool = False) -> tuple[float, float]:
-        """Tokens and US dollars that one call could get once all in flight is released.
+    def room_for(self, kind: str, *, final: bool = False, alone: bool = True) -> float:
+        """What one call could get of a kind once all in flight is released.
 
-        ``inf`` where there is no limit; never below 0.
+        ``kind``: calls, tokens, input_tokens, output_tokens, or cost in dollars. ``alone``: once
+        all other nodes have ended, too. ``inf`` where there is no limit; never below 0.
         """
-        return self.room_for("tokens", final=final), self.room_for("cost", final=final)
-
-    def room_for(self, kind: str, *, final: bool = False) -> float:
-        """The same of one kind: calls, tokens, input_tokens, output_tokens, or cost in dollars."""
         at = KINDS.index(kind)
-        room = self._tightest(at, final)[1]
+        room = self._line.room(at, final=final, alone=alone)[1]
         return room / NANO if at == COST else room
 
     def too_little(self, kind: str, need: str, *, final: bool = False) -> BudgetExceeded:
         """The error that there is too little room of this kind: whose limit it is, and ``need``."""
-        at = KINDS.index(kind)
-        level, room = self._tightest(at, final)
-        return level.too_little(at, room, need)
-
-    def _tightest(self, kind: int, final: bool) -> tuple[Level, float]:
-        """The level that has the least room of a kind once nothing is in flight, and the room."""
-        usable = self._hold if final else NOTHING
-        rooms = ((level, level.free(kind, usable, in_flight=False)) for level in self._levels)
-        return min(rooms, key=lambda pair: pair[1])
-
-    def _blocked_at(self, amount: Amount, final: bool) -> Level | None:
-        """The nearest level whose limit ``amount`` would pass beside the calls in flight."""
-        ask, usable = amount.sums, self._hold if final else NOTHING
-        for level in reversed(self._levels):
-            if level.binding(ask, usable, in_flight=True) is not None:
-                return level
-        return None
-
-    def _refuse_impossible(self, amount: Amount, final: bool) -> None:
-        ask, usable = amount.sums, self._hold if final else NOTHING
-        for level in self._levels:
-            kind = level.binding(ask, usable, in_flight=False)
-            if kind is not None:
-                need = f"this call may need {shown(kind, ask[kind])}" if ask[kind] > 1 else ""
-                raise level.refusal(kind, final, need)
+        return self._line.too_little(KINDS.index(kind), need, final=final)
 
     def _take(self, amount: Amount, final: bool) -> Reservation:
-        sums, of_hold = amount.sums, NOTHING
-        if final:
-            of_hold = each(min, sums, self._hold)
-            self._wish = each(int.__sub__, self._wish, of_hold)
-            self._keep(each(int.__sub__, self._hold, of_hold))
-        for level in self._levels:
-            add(level.reserved, sums)
+        of_hold = self._line.take(amount.sums, final=final)
         reservation = Reservation(amount, of_hold, self._settle)
         self._open.add(reservation)
         return reservation
 
     def _settle(self, reservation: Reservation, spent: Usage | None, cost: float | None) -> None:
         self._open.discard(reservation)
-        sums = reservation.amount.sums
-        charged = NOTHING if spent is None else used(spent, cost)
-        for level in self._levels:
-            add(level.reserved, sums, -1)
-            if spent is not None:
-                add(level.settled, charged)
-                level.usage += spent
-                level.unpriced += cost is None
+        self._line.give_back(reservation.amount.sums)
         if spent is not None:
+            for level in self._line.levels:
+                level.spend(spent, cost)
             self._tell_overrun()
         elif not self._closed:  # what was held is held again, before others can have it
-            self._wish = each(int.__add__, self._wish, reservation.of_hold)
-            self._top_up()
+            self._line.hold_again(reservation.of_hold)
+        self._tree.keep(self._line)
         self._tree.serve()
-
-    def _top_up(self) -> None:
-        """Hold what is to be held, as far as it is there now."""
-        free = (
-            min(level.free(kind, self._hold) for level in self._levels)
-            for kind in range(len(KINDS))
-        )
-        had = each(max, self._hold, tuple(free))
-        self._keep(each(min, self._wish, had))
-        if self._hold == self._wish:
-            self._tree.short.pop(self, None)
-        else:
-            self._tree.short[self] = None
-
-    def _keep(self, hold: Sums) -> None:
-        more = each(int.__sub__, hold, self._hold)
-        for level in self._levels:
-            add(level.held, more)
-        self._hold = hold
 
     # -- when more was spent than reserved -----------------------------------------------------
 
@@ -370,20 +359,4 @@ class Account:
         """
         turns = turn_line(self._turns - self._turns_before, self.limits.max_turns, self.node)
         seconds = second_line(self._timer, self.limits.max_seconds)
-        return {**sum_lines(self._levels), "turns": turns, "seconds": seconds}
-
-
-class _Tree:
-    """What all accounts of a tree share."""
-
-    def __init__(self) -> None:
-        self.queue = Queue()
-        self.short: dict[Account, None] = {}
-        """Those that hold less than they should, in the order in which that came up."""
-
-    def serve(self) -> None:
-        """A sum has shrunk: what is held comes before whoever waits."""
-        for account in tuple(self.short):
-            account._top_up()
-        if not self.queue.empty:
-            self.queue.serve()
+        return {**sum_lines(self._line.levels), "turns": turns, "seconds": seconds}

@@ -1,4 +1,4 @@
-"""The sums of one node against its own limits; of the tree it knows nothing."""
+"""The sums of one node against its own limits, and its place in the tree."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 from abyme.config import Limits
 from abyme.errors import BudgetExceeded
-from abyme.ledger.amounts import COST, KINDS, NANO, NOTHING, Sums, nano_limit, shown
+from abyme.ledger.amounts import COST, KINDS, NANO, NOTHING, Sums, add, nano_limit, shown, used
 from abyme.types import Usage
 
 
@@ -30,33 +30,57 @@ class Level:
         self.settled = [0] * len(KINDS)
         self.reserved = [0] * len(KINDS)
         self.held = [0] * len(KINDS)
+        self.hold: Sums = NOTHING
+        """The part of what is held that is for the last call of the node itself."""
+        self.flying = 0
+        """Reservations that are open, here and below."""
+        self.number = 0
+        """The how-manieth of its tree it is; of what was opened later it is larger."""
+        self.below: set[Level] = set()
+        """Those of children that have not ended."""
+        self.gave_way: BudgetExceeded | None = None
+        """Why it makes only its last call from now on (:mod:`abyme.ledger.tree`)."""
         self.usage = Usage()
         self.unpriced = 0
         """Settled calls whose price is not known."""
 
-    def binding(self, ask: Sums, usable: Sums, *, in_flight: bool) -> int | None:
+    def binding(self, ask: Sums, held: Sums, *, in_flight: bool) -> int | None:
         """The kind whose limit ``ask`` would pass. What asks nothing of a kind passes no limit.
 
-        ``usable``: the part of what is held that the asker may use. ``in_flight``: beside the
-        calls in flight; else as if they were over and had cost nothing.
+        ``held``: so much counts as held. ``in_flight``: beside the calls in flight; else as if
+        they were over and had cost nothing.
         """
         for kind, most in self._bounds:
             if ask[kind] == 0:
                 continue
-            total = self.settled[kind] + self.held[kind] - usable[kind] + ask[kind]
+            total = self.settled[kind] + held[kind] + ask[kind]
             if in_flight:
                 total += self.reserved[kind]
             if total > most:
                 return kind
         return None
 
-    def free(self, kind: int, usable: Sums = NOTHING, *, in_flight: bool = True) -> float:
-        """What is neither settled, reserved nor held; ``inf`` without a limit, never below 0."""
+    def free(self, kind: int, held: int | None = None, *, in_flight: bool = True) -> float:
+        """What is neither settled, reserved nor held; ``inf`` without a limit, never below 0.
+
+        ``held``: so much counts as held, else all that is.
+        """
         most = self.most[kind]
         if most is None:
             return math.inf
-        taken = self.settled[kind] + self.held[kind] - usable[kind]
+        taken = self.settled[kind] + (self.held[kind] if held is None else held)
         return max(0, most - taken - (self.reserved[kind] if in_flight else 0))
+
+    @property
+    def limited(self) -> bool:
+        """Whether it has any limit."""
+        return bool(self._bounds)
+
+    def spend(self, usage: Usage, cost: float | None) -> None:
+        """So much was spent here or below; ``cost`` is None where the price is not known."""
+        add(self.settled, used(usage, cost))
+        self.usage += usage
+        self.unpriced += cost is None
 
     def passed(self) -> int | None:
         """The kind of which so much was spent that what is held is not there any more."""

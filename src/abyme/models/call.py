@@ -12,6 +12,7 @@ from abyme.events import CallEnded, CallKind, CallStarted
 from abyme.ledger import Reservation
 from abyme.models.base import Model, OnText, Request
 from abyme.models.patience import Siblings
+from abyme.models.scheduler import Turn
 from abyme.types import Reply, Usage
 
 
@@ -27,6 +28,7 @@ class Call:
         final: bool,
         on_text: OnText | None,
         level: tuple[int, bool],
+        turn: Turn,
     ) -> None:
         self.model = model
         self.request = request
@@ -35,6 +37,7 @@ class Call:
         self.final = final
         self.on_text = on_text
         self.level = level
+        self.turn = turn
         self.attempts = 0
         self.failures: list[ModelError] = []
         self.sent = False  # the attempt in hand has gone out

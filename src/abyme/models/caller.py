@@ -55,13 +55,18 @@ from abyme.models.estimator import TokenEstimator
 from abyme.models.patience import LEAST_SECONDS, LOOK_SECONDS, Patience
 from abyme.models.prices import Price, price_of_model
 from abyme.models.retry import RetryPolicy, may_be_billed
-from abyme.models.scheduler import Scheduler
+from abyme.models.scheduler import Scheduler, Turn
 from abyme.types import Message, Reply, Usage
 
 MARGIN = 1.25
 """Reservations are this times the estimated input, plus the output asked for."""
 LEAST_OUTPUT = 256
 """Tokens. A reply clamped to fewer by what is left of the budget is not worth asking for."""
+
+MODEST = 1 / 16
+"""The part of what a node may still spend that is kept for its last call, within the next two."""
+LEAST_HELD, MOST_HELD = 512, 4_096
+"""Output tokens that are kept for a last call at the least, and at the most."""
 
 _TURNS: frozenset[CallKind] = frozenset({"root", "final"})
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -133,15 +138,15 @@ class Caller:
         """
         request, replaced = _sendable(request)
         level = (self._depth, kind in _TURNS)
-        async with self._share.turn(model.endpoint, level, first=final):
+        async with self._share.turn(model.endpoint, level, first=final) as turn:
             try:
                 self._check_window(model, request)
-                sized, reservation = await self._reserve(model, request, final)
+                sized, reservation = await self._reserve(model, request, level[1], final, turn)
             except (WindowExceeded, BudgetExceeded) as error:
                 kind_of_error = type(error).__name__
                 self._emit(CallRefused(key, node, cell, kind, error.for_code, kind_of_error))
                 raise
-            call = Call(model, sized, key, reservation, final, on_text, level)
+            call = Call(model, sized, key, reservation, final, on_text, level, turn)
             if kind not in _TURNS:  # turns of a node are not alike
                 call.siblings = self._patience.of((node, cell, kind, model.name))
             try:
@@ -152,15 +157,29 @@ class Caller:
             finally:
                 call.reservation.release()  # nothing, once it was settled or charged
 
-    def amount(self, model: Model, request: Request, max_tokens: int | None = None) -> Amount:
-        """What ``request`` would reserve where nothing is scarce, to be held for a later call.
+    def last_call(self, model: Model, request: Request) -> Amount:
+        """What is to be held for a last call like ``request``."""
+        wanted, input_tokens = self._wanted(model, request)
+        price = self._price_of(model)
+        output = min(wanted, self._modest(input_tokens, price))
+        return _amount(input_tokens, output, 1, price)
 
-        ``max_tokens`` stands in for the request's own.
+    def entry(self, model: Model, characters: int, *, least: bool) -> tuple[Amount, Amount]:
+        """What a child of ``model`` will hold, and that with its first call.
+
+        ``characters``: how long its opening is about. ``least``: what it can do with.
+        Raises :class:`BudgetExceeded` where there is not even that.
         """
-        if max_tokens is not None:
-            request = msgspec.structs.replace(request, max_tokens=max_tokens)
-        output, input_tokens = self._wanted(model, request)
-        return _amount(input_tokens, output, 1, self._price_of(model))
+        price = self._price_of(model)
+        input_tokens = math.ceil(MARGIN * self._estimator.tokens(model.name, characters))
+        output = LEAST_OUTPUT if least else self._modest(input_tokens, price)
+        output = min(output, model.max_output)
+        least_output = min(output, LEAST_OUTPUT)
+        both = self._affordable(
+            2 * output, 2 * input_tokens, price, 2 * least_output, who="a child"
+        )
+        hold = _amount(input_tokens, both // 2, 1, price)
+        return hold, _amount(2 * input_tokens, both, 2, price)
 
     # -- before it is sent ---------------------------------------------------------------------
 
@@ -174,38 +193,58 @@ class Caller:
             )
 
     async def _reserve(
-        self, model: Model, request: Request, final: bool, *, calls: int = 1
+        self,
+        model: Model,
+        request: Request,
+        of_turn: bool,
+        final: bool,
+        turn: Turn,
+        *,
+        calls: int = 1,
     ) -> tuple[Request, Reservation]:
-        """Size the request to what is left and set that aside.
+        """Set aside what the request may cost, sized to what is left.
 
-        What is left may shrink while it waits for others to settle: then it is sized again.
+        Whoever waits for it has no turn meanwhile: those whom he waits for may need it.
         """
-        while True:
-            self._account.check_time(final=final)
-            sized, amount = self._sized(model, request, final, calls)
-            try:
-                return sized, await self._reserve_in_time(amount, final)
-            except BudgetExceeded:
-                if self._sized(model, request, final, calls)[1] == amount:
-                    raise
+        self._account.check_time(final=final)
 
-    async def _reserve_in_time(self, amount: Amount, final: bool) -> Reservation:
+        def size(least: bool) -> Amount:
+            return self._sized(model, request, final, calls, least)
+
         try:
             async with asyncio.timeout(_finite(self._account.seconds_left(final=final))):
-                return await self._account.reserve(amount, final=final)
+                reservation = await self._account.reserve(
+                    size, final=final, turn=of_turn, waits=turn.give_back
+                )
         except TimeoutError:
             self._account.check_time(final=final)
             raise BudgetExceeded("max_seconds", "max_seconds: the run's time is up") from None
+        try:
+            await turn.take()
+        except BaseException:
+            reservation.release()
+            raise
+        output = reservation.amount.output_tokens
+        return msgspec.structs.replace(request, max_tokens=output), reservation
 
     def _sized(
-        self, model: Model, request: Request, final: bool, calls: int
-    ) -> tuple[Request, Amount]:
-        """The request with the ``max_tokens`` that the budget bears, and what it may cost."""
+        self, model: Model, request: Request, final: bool, calls: int, least: bool
+    ) -> Amount:
+        """What the request may cost, with the most output tokens that the budget bears.
+
+        A neighbour's reservation makes a call wait, never makes its reply shorter. What other
+        nodes hold does, but not below a modest reply: then the call waits for them to end.
+        ``least`` and the last call take what there is beside them.
+        """
         wanted, input_tokens = self._wanted(model, request)
         price = self._price_of(model)
-        output = self._affordable(wanted, input_tokens, price, final)
-        sized = msgspec.structs.replace(request, max_tokens=output)
-        return sized, _amount(input_tokens, output, calls, price)
+        enough = min(wanted, LEAST_OUTPUT)
+        most = self._affordable(wanted, input_tokens, price, enough, final=final)
+        beside = self._outputs(input_tokens, price, final=final, alone=False)
+        if not (least or final):
+            enough = min(wanted, self._modest(input_tokens, price))
+        output = max(min(most, *beside.values()), min(most, enough))
+        return _amount(input_tokens, int(output), calls, price)
 
     def _wanted(self, model: Model, request: Request) -> tuple[int, int]:
         """Output tokens to ask for where nothing is scarce, and input tokens to reserve."""
@@ -214,27 +253,52 @@ class Caller:
         tokens = self._estimator.tokens(model.name, request.characters)
         return output, math.ceil(MARGIN * tokens)
 
-    def _affordable(self, wanted: int, input_tokens: int, price: Price | None, final: bool) -> int:
-        """Output tokens, ``wanted`` or fewer; raises where fewer than ``LEAST_OUTPUT`` are left.
+    def _affordable(
+        self,
+        wanted: int,
+        input_tokens: int,
+        price: Price | None,
+        least: int,
+        *,
+        final: bool = False,
+        who: str = "this call",
+    ) -> int:
+        """Output tokens, ``wanted`` or fewer; raises where fewer than ``least`` are left.
 
-        Goes by what could be left when all in flight is released: a neighbour's reservation
-        makes a call wait, never makes its reply shorter.
+        Goes by what could be left when all in flight is over, and all other nodes have ended.
         """
-        account = self._account
-        tokens, dollars = account.room(final=final)
-        fits = input_tokens <= account.room_for("input_tokens", final=final)
-        output = {
-            "cost": math.inf if price is None else price.output_for(dollars, input_tokens),
-            "tokens": tokens - input_tokens,
-            "input_tokens": math.inf if fits else 0,
-            "output_tokens": account.room_for("output_tokens", final=final),
-        }
-        least = min(wanted, LEAST_OUTPUT)
-        for kind, room in output.items():
+        rooms = self._outputs(input_tokens, price, final=final, alone=True)
+        for kind, room in rooms.items():
             if room < least:
-                need = f"this call needs about {input_tokens:,} tokens in and {least:,} out"
-                raise account.too_little(kind, need, final=final)
-        return int(min(wanted, *output.values()))
+                need = f"{who} needs about {input_tokens:,} tokens in and {least:,} out"
+                raise self._account.too_little(kind, need, final=final)
+        return int(min(wanted, *rooms.values()))
+
+    def _modest(self, input_tokens: int, price: Price | None) -> int:
+        """Output tokens of a reply that takes a ``MODEST`` part of what the node has left."""
+        rooms = self._outputs(input_tokens, price, final=True, alone=True, part=MODEST)
+        return int(max(LEAST_HELD, min(MOST_HELD, *rooms.values())))
+
+    def _outputs(
+        self,
+        input_tokens: int,
+        price: Price | None,
+        *,
+        final: bool,
+        alone: bool,
+        part: float = 1.0,
+    ) -> dict[str, float]:
+        """The output tokens that there are by each kind of limit, beside those of the input."""
+
+        def room(kind: str) -> float:
+            return part * self._account.room_for(kind, final=final, alone=alone)
+
+        return {
+            "cost": math.inf if price is None else price.output_for(room("cost"), input_tokens),
+            "tokens": room("tokens") - input_tokens,
+            "input_tokens": math.inf if input_tokens <= room("input_tokens") else 0,
+            "output_tokens": room("output_tokens"),
+        }
 
     # -- while it is out -----------------------------------------------------------------------
 
@@ -275,8 +339,9 @@ class Caller:
 
     async def _reserve_again(self, call: Call) -> None:
         if not call.reservation.open:  # charged; that the call is one is counted already
+            model, of_turn, turn = call.model, call.level[1], call.turn
             call.request, call.reservation = await self._reserve(
-                call.model, call.request, call.final, calls=0
+                model, call.request, of_turn, call.final, turn, calls=0
             )
 
     async def _attempt(self, call: Call) -> Reply:
@@ -361,9 +426,10 @@ class Caller:
 
     def _too_late(self, call: Call) -> CallTimeout:
         """The end of the call's time, with what the last attempt said."""
-        left = self._seconds_left(call)
-        ran_out = self._account.seconds_left(final=call.final) <= max(left, 0.001)
-        within = "the run's time" if ran_out else f"{self._limits.call_seconds:g} s"
+        left = self._account.seconds_left(final=call.final)
+        began = math.inf if call.began is None else call.began
+        ran_out = left <= began + self._limits.call_seconds - time.monotonic() + 0.001
+        within = "the run's time (max_seconds)" if ran_out else f"{self._limits.call_seconds:g} s"
         last = f"; the last error was: {call.failures[-1]}" if call.failures else ""
         error = CallTimeout(f"no reply from {call.model.name} within {within}{last}")
         error.retryable = False

@@ -9,9 +9,9 @@ single call by a round trip, and calls from the depth do not starve the turns ab
 
 A call passes two gates. Its *turn* bounds the calls that its run has begun, from before it reserves
 its budget until its end; so what is reserved is what goes out soon. (While it sleeps between
-attempts it lets another begin, up to once the width, where no ``max_width`` binds.) Its *slot*
-bounds the attempts at the endpoint and is held while one is in flight. Whoever holds either waits
-for nothing that needs another, so nothing can lock.
+attempts it lets another begin, up to once the width, where no ``max_width`` binds. While it waits
+for its budget it has no turn.) Its *slot* bounds the attempts at the endpoint and is held while one
+is in flight. Whoever holds either waits for nothing that needs another, so nothing can lock.
 
 Not here: whether a failed call is tried again is :mod:`abyme.models.retry`'s. A scheduler belongs
 to one event loop.
@@ -94,18 +94,18 @@ class Share:
     @asynccontextmanager
     async def turn(
         self, endpoint: str, level: Hashable = 0, *, first: bool = False
-    ) -> AsyncIterator[None]:
+    ) -> AsyncIterator[Turn]:
         """One of the calls that the run may have begun; ``first`` goes before its level's others.
 
         With ``max_width`` so many over all endpoints, else at each as many as it bears. Entering
         waits its turn; cancelling it then leaves nothing behind.
         """
-        gate = self._gate(endpoint)
-        await gate.take(Line(0, level), first=first)
+        turn = Turn(self._gate(endpoint), Line(0, level), first)
+        await turn.take()
         try:
-            yield
+            yield turn
         finally:
-            gate.give_back()
+            turn.give_back()
 
     @contextmanager
     def asleep(self, endpoint: str) -> Iterator[None]:
@@ -144,6 +144,30 @@ class Share:
             return self._max_width
         width = self._scheduler.limit(endpoint) if endpoint else MOST
         return width + min(width, self._asleep[endpoint])
+
+
+class Turn:
+    """One of the calls that a run may have begun: see :meth:`Share.turn`."""
+
+    __slots__ = ("_first", "_gate", "_held", "_line")
+
+    def __init__(self, gate: Places, line: Line, first: bool) -> None:
+        self._gate = gate
+        self._line = line
+        self._first = first
+        self._held = False
+
+    async def take(self) -> None:
+        """Have it, unless it is had; cancelling it while it waits leaves nothing behind."""
+        if not self._held:
+            await self._gate.take(self._line, first=self._first)
+            self._held = True
+
+    def give_back(self) -> None:
+        """Let another have it, before a wait for something that others need a turn for."""
+        if self._held:
+            self._held = False
+            self._gate.give_back()
 
 
 class Slot:
