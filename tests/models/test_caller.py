@@ -424,9 +424,7 @@ def test_a_wait_beyond_the_deadline_is_not_waited_for() -> None:
 def test_a_wait_beyond_the_runs_time_names_that_time() -> None:
     async def steps() -> None:
         bench = Bench(call_seconds=600.0, max_seconds=30.0)
-        with pytest.raises(
-            CallTimeout, match=r"\(max_seconds\); the last error was: later"
-        ):
+        with pytest.raises(CallTimeout, match=r"\(max_seconds\); the last error was: later"):
             await bench.ask(Played(RateLimited("later", retry_after=60.0)))
         bench.nothing_is_left_open()
 
