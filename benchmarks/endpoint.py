@@ -78,12 +78,14 @@ class Endpoint:
         echo: bool = False,
         faults: bool = False,
         children: tuple[str, Sequence[str]] | None = None,
+        child_latency: float | None = None,
     ) -> None:
         """From now on the root says ``replies`` in order, the sub-model answers so much later.
 
         With ``echo`` the sub-model says its prompt again. With ``faults`` it fails as often as
         :data:`FAULTS` says, each time in the same order. ``children``: what models say in
-        order, ``sub_latency`` later, in conversations whose question has these words in it.
+        order, ``child_latency`` later, which is ``sub_latency`` where it is not said, in
+        conversations whose question has these words in it.
         Forgets the requests that have come so far.
         """
         self._ask(
@@ -94,6 +96,7 @@ class Endpoint:
                 "echo": echo,
                 "faults": faults,
                 "children": children,
+                "child_latency": sub_latency if child_latency is None else child_latency,
             }
         )
 
@@ -129,7 +132,7 @@ def serve() -> None:
         if order["children"] is not None and len(request.messages) > 1:
             words, replies = order["children"]
             if words in request.messages[1]["content"]:
-                return Reply(replies[turn], latency=order["sub_latency"])
+                return Reply(replies[turn], latency=order["child_latency"])
         if request.body["model"] != ROOT:
             drawn = chance.random() if order["faults"] else 1.0
             for share, fault in zip(FAULTS, faults, strict=True):

@@ -23,6 +23,7 @@ if not __package__:  # run as a file: the folder above is where `benchmarks` is 
 from abyme import __version__
 from benchmarks.again import again
 from benchmarks.calls import batch, sequential
+from benchmarks.cancelling import cancelling
 from benchmarks.checkpoints import checkpoints
 from benchmarks.children import children
 from benchmarks.command import commands
@@ -51,6 +52,7 @@ ALL: dict[str, Callable[[Bench], list[Row]]] = {
     "wide": wide,
     "long": long,
     "children": children,
+    "cancelling": cancelling,
     "fifty": fifty,
     "large": large,
     "data": data,
