@@ -29,7 +29,7 @@ import inspect, types
 for name, value in list(globals().items()):
     if name.startswith("_") or isinstance(value, types.ModuleType): continue
     plain = isinstance(value, type) and issubclass(value, Exception)
-    mark = "async " if inspect.iscoroutinefunction(value) else ""
+    mark = "async " if inspect.iscoroutinefunction(inspect.unwrap(value)) else ""
     called = callable(value) and not plain
     print(repr((name, f"{mark}{name}{inspect.signature(value)}" if called else "")))
 """

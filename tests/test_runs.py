@@ -188,15 +188,17 @@ def test_exits_and_dead_workers_are_told_and_the_run_goes_on(runs: Path) -> None
 def test_estimates_are_corrected_in_a_later_message(runs: Path, tmp_path: Path) -> None:
     path = tmp_path / "big.txt"
     path.write_text("0123456789\n" * 2_000_000)
-    measured = threading.Event()
+    awaited: set[type[Event]] = {DataMeasured, DocumentHashed}
+    examined = threading.Event()
 
     def first_reply(_: Request) -> str:
-        assert measured.wait(50)
+        assert examined.wait(50)
         return cell("pass")
 
     def listener(event: Event) -> None:
-        if isinstance(event, DataMeasured):
-            measured.set()
+        awaited.discard(type(event))
+        if not awaited:
+            examined.set()
 
     rlm = scripted_rlm(runs, [first_reply, cell("FINAL(len(context))")])
     answer = rlm.start("what is it?", path, listener).future.result(60)
