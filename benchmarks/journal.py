@@ -17,6 +17,7 @@ from statistics import median
 from typing import Any
 
 from abyme import RLM, Answer, Limits
+from abyme.engine import engine
 from abyme.events import (
     CallEnded,
     CallStarted,
@@ -27,7 +28,7 @@ from abyme.events import (
 )
 from abyme.journal.reader import read
 from abyme.journal.verify import verify
-from abyme.journal.writer import Journal
+from abyme.journal.writer import Journal, on_their_way
 from abyme.models.base import Request
 from abyme.models.scripted import Scripted
 from abyme.types import Usage
@@ -200,7 +201,13 @@ def _run(bench: Bench, replies: list[str], context: Any, **limits: Any) -> tuple
 
     rlm = RLM(Scripted(replies, sub), runs=bench.folder / "runs", limits=Limits(**limits))
     answer = rlm.completion("How many?", context)
+    engine().submit(_settled()).result()
     return answer, bench.folder / "runs" / answer.run
+
+
+async def _settled() -> None:
+    """Until nothing is renamed any more: a journal follows to the disk behind its run."""
+    await asyncio.gather(*on_their_way())
 
 
 def _distinct(folder: Path) -> set[str]:

@@ -13,6 +13,7 @@ import platform
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -75,13 +76,20 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a third of the repetitions")
     arguments = parser.parse_args()
     rows: list[Row] = []
+    failed: list[str] = []
     with tempfile.TemporaryDirectory() as folder, Endpoint() as endpoint:
         bench = Bench(endpoint, Path(folder), arguments.quick)
         for name in arguments.only or ALL:
             began = time.monotonic()
-            rows += ALL[name](bench)
+            try:
+                rows += ALL[name](bench)
+            except Exception:  # the others are measured all the same
+                failed.append(name)
+                traceback.print_exc()
             print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr)
     print(table(rows))
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}; nothing is kept in {RESULTS.parent}")
     if not arguments.only:
         save(rows, quick=arguments.quick)
 

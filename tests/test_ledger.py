@@ -283,8 +283,8 @@ def test_ordinary_calls_leave_free_what_is_held_and_the_final_one_may_use_it() -
             await node.reserve(Amount(701))
         (await node.reserve(Amount(700, 0.0, 1))).settle(Usage(700), 0.0)
         assert left(node, "tokens") == 0
-        assert (node.room_for("tokens"), node.room_for("cost")) == (0, math.inf)
-        assert node.room_for("tokens", final=True) == 300
+        assert (node.rooms()["tokens"], node.rooms()["cost"]) == (0, math.inf)
+        assert node.rooms(final=True)["tokens"] == 300
         (await node.reserve(Amount(300, 0.0, 1), final=True)).settle(Usage(300), 0.0)
 
     run(steps())

@@ -25,12 +25,12 @@ from abyme.models.estimator import TokenEstimator
 from abyme.models.registry import resolve
 from abyme.models.scheduler import Scheduler
 from abyme.models.transport import Transport
-from abyme.nodes import Shared
 from abyme.run import Run
 from abyme.sandbox import zygotes
 from abyme.spec import RunSpec
 from abyme.telling import Listener
 from abyme.types import Answer
+from abyme.wiring import Shared
 
 T = TypeVar("T")
 

@@ -55,7 +55,7 @@ _COUNTED = {
 """What a model is told that each kind of limit counts."""
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class Ending(msgspec.Struct, frozen=True):
     """How a node ended, before costs and quotes are added to make it an answer."""
 
     status: Literal["complete", "partial", "failed"]
@@ -139,7 +139,7 @@ class Node:
         return msgspec.structs.replace(status, recursion=self.recursion)
 
 
-async def run_node(node: Node) -> Outcome:
+async def run_node(node: Node) -> Ending:
     """Let the node's model work until it answers or something ends its work.
 
     ``node.repl`` has been entered. Raises nothing that befalls a run; :class:`JournalError` and
@@ -155,7 +155,7 @@ async def run_node(node: Node) -> Outcome:
     return await conclude(node, ended_by)
 
 
-async def take_turns(node: Node) -> Outcome:
+async def take_turns(node: Node) -> Ending:
     """The method: ask, run the code, show what came of it, until an answer stands."""
     for message in node.dialect.opening(await node.introduce(node.status())):
         node.add(message.role, message.text)
@@ -175,10 +175,10 @@ async def take_turns(node: Node) -> Outcome:
             told = remind(node, reply, silent)
         node.tell(TurnEnded(node.node, turn))
         if isinstance(verdict, Accepted) and not node.went_on:
-            return Outcome("complete", verdict.finish)
+            return Ending("complete", verdict.finish)
         if silent >= MOST_REMINDERS and not node.went_on:
             reason = f"the model replied {MOST_REMINDERS} times in a row without code"
-            return Outcome("partial", node.draft, reason)
+            return Ending("partial", node.draft, reason)
         node.add("user", told)
 
 
@@ -340,7 +340,7 @@ def report(
     )
 
 
-async def conclude(node: Node, ended_by: AbymeError) -> Outcome:
+async def conclude(node: Node, ended_by: AbymeError) -> Ending:
     """No more turns: one last call answers from what is known, where that can help.
 
     It cannot where the endpoint, the data, the worker or the journal failed: then the draft is
@@ -352,11 +352,11 @@ async def conclude(node: Node, ended_by: AbymeError) -> Outcome:
         node.tell(LimitReached(node.node, limit, str(ended_by)))
         finish = await last_answer(node, ended_by) if node.replied else None
         if finish is not None:
-            return Outcome("partial", finish, str(ended_by))
+            return Ending("partial", finish, str(ended_by))
     advice = ended_by.advice if isinstance(ended_by, ModelError) else ""
     reason = f"{ended_by}; {advice}" if advice else str(ended_by)
     fatal = ended_by if isinstance(ended_by, JournalError | DataError) else None
-    return Outcome("partial" if node.replied else "failed", node.draft, reason, fatal)
+    return Ending("partial" if node.replied else "failed", node.draft, reason, fatal)
 
 
 async def last_answer(node: Node, ended_by: AbymeError) -> Finish | None:

@@ -1,4 +1,4 @@
-"""The nodes of one run: how each comes to its worker, its calls and its account."""
+"""The nodes of one run: the root, and children, from the call that wants one to what it came to."""
 
 from __future__ import annotations
 
@@ -7,42 +7,24 @@ import contextlib
 import logging
 import secrets
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any
 
-import msgspec
-
-from abyme.context.handing import SMALL, Documents, Handing, NodeData
+from abyme.context.handing import SMALL, NodeData
 from abyme.dialects.base import Opening, TurnStatus
-from abyme.dialects.messages import Fenced
 from abyme.errors import AbymeError, BudgetExceeded, CallFailed, JournalError
-from abyme.events import CallRefused, Emit, NodeEnded, NodeStarted
+from abyme.events import CallRefused, NodeEnded, NodeStarted
 from abyme.inside.hits import cut_end
-from abyme.inside.schema import Misfit, Schema
-from abyme.journal.blobs import Blobs
-from abyme.journal.conversation import Conversation
+from abyme.inside.schema import Schema
 from abyme.journal.node_tape import NodeTape
-from abyme.journal.outcomes import Outcomes
 from abyme.journal.tape import Tape
 from abyme.ledger import Account, Amount
-from abyme.ledger.amounts import KINDS
-from abyme.loop import Node, Outcome, run_node
-from abyme.models.base import Model, OnText
-from abyme.models.caller import Caller
-from abyme.models.estimator import TokenEstimator
-from abyme.models.scheduler import Scheduler
-from abyme.node_worker import Place
+from abyme.loop import Ending, Node, run_node
+from abyme.models.base import Model
 from abyme.opening import opening
-from abyme.repl import NodeRepl
-from abyme.sandbox.base import Workers
-from abyme.spec import RunSpec
-from abyme.subcalls.caching import CallCache
 from abyme.subcalls.children import Birth, challenge
-from abyme.subcalls.router import Router
-from abyme.subcalls.typed import value_of
+from abyme.subcalls.typed import typed
 from abyme.threads import aside
-from abyme.types import Finish
+from abyme.wiring import Live, Wiring
 
 _log = logging.getLogger("abyme")
 
@@ -55,57 +37,14 @@ ASKED_FOR = "Hand over, by FINAL(value), a Python value that fits this JSON sche
 """What a child is told of the type that its answer must have."""
 
 
-class Shared(msgspec.Struct, frozen=True, kw_only=True):
-    """What all runs of a process have in common."""
-
-    scheduler: Scheduler
-    estimator: TokenEstimator
-
-
-class Live(msgspec.Struct, frozen=True, kw_only=True):
-    """A node with all that it works with."""
-
-    started: NodeStarted
-    model: Model
-    handing: Handing
-    account: Account
-    caller: Caller
-    repl: NodeRepl
-    tape: NodeTape
-
-
 class Nodes:
-    """Those of one run.
+    """Those of one run. ``tape``: what there was before, where the run goes on."""
 
-    ``recorded`` reads the outcomes of all calls so far from the journal. ``tape``: what was there
-    before, where the run goes on. ``listens``: somebody wants what cells print while
-    they run. With a ``cache`` equal sub-calls are made once.
-    """
-
-    def __init__(
-        self,
-        spec: RunSpec,
-        shared: Shared,
-        emit: Emit,
-        *,
-        tape: Tape,
-        documents: Documents,
-        workers: Workers,
-        recorded: Callable[[], Outcomes],
-        blobs: Blobs,
-        listens: bool,
-        cache: CallCache | None,
-    ) -> None:
-        self._spec = spec
-        self._cache = cache
-        self._shared = shared
-        self._emit = emit
+    def __init__(self, wiring: Wiring, tape: Tape) -> None:
+        self._wiring = wiring
         self._tape = tape
-        self._documents = documents
-        self._workers = workers
-        self._recorded = recorded
-        self._blobs = blobs
-        self._listens = listens
+        self._spec = wiring.spec
+        self._emit = wiring.emit
         self._born: defaultdict[str, int] = defaultdict(int)
         """The last number that a child of a node was given; one given up has left a gap."""
         for node in (each.started for each in tape.nodes.values()):
@@ -115,43 +54,10 @@ class Nodes:
 
     def root(self, started: NodeStarted, account: Account) -> Live:
         """The root, whose REPL is to be entered."""
-        caller = Caller(
-            account,
-            self._shared.scheduler,
-            self._emit,
-            account.limits,
-            estimator=self._shared.estimator,
-            price_of=self._spec.price_of,
-        )
-        data = self._documents.root
-        return self._live(started, self._spec.model, data, account, caller, self._tape.root)
-
-    def node(
-        self,
-        live: Live,
-        conversation: Conversation,
-        introduce: Callable[[TurnStatus], Awaitable[Opening]],
-        *,
-        on_text: Callable[[str], OnText] | None = None,
-        schema: Schema | None = None,
-    ) -> Node:
-        """The node as its loop takes it, for one question."""
-        return Node(
-            live.started.node,
-            conversation.question,
-            introduce,
-            model=live.model,
-            dialect=Fenced(),
-            repl=live.repl,
-            caller=live.caller,
-            account=live.account,
-            emit=self._emit,
-            tape=conversation,
-            priced=self._spec.priced,
-            recursion=self._may_recurse(live.started.depth),
-            on_text=on_text,
-            misfit=None if schema is None else partial(misfit, schema),
-        )
+        wiring = self._wiring
+        caller, data = wiring.caller(account), wiring.documents.root
+        tape, model = self._tape.root, self._spec.model
+        return wiring.live(started, model, data, account, caller, tape, self.spawn)
 
     # -- children ------------------------------------------------------------------------------
 
@@ -193,7 +99,8 @@ class Nodes:
             tape, started = before, before.started
             data = parent.handing.again(before.started.given)
             account = await self._admitted(parent, birth, model, before)
-        return self._live(started, model, data, account, parent.caller.child(account), tape)
+        caller, wiring = parent.caller.child(account), self._wiring
+        return wiring.live(started, model, data, account, caller, tape, self.spawn)
 
     async def _admitted(
         self, parent: Live, birth: Birth, model: Model, before: NodeTape | None = None
@@ -233,8 +140,7 @@ class Nodes:
     def _check_room(self, parent: Live, birth: Birth) -> None:
         """Raise :class:`CallFailed` for a child that could make no call at all."""
         account = parent.account
-        for kind in KINDS:
-            room = account.room_for(kind)
+        for kind, room in account.rooms().items():
             if room <= 0 or (kind == "calls" and room < _LEAST_CALLS):
                 error = account.too_little(kind, "a child could make no call")
                 raise CallFailed(error.for_code, error.kind)
@@ -261,7 +167,7 @@ class Nodes:
         conversation.question = started.question
 
         async def introduce(status: TurnStatus) -> Opening:
-            estimator, data = self._shared.estimator, live.handing.data.data
+            estimator, data = self._wiring.shared.estimator, live.handing.data.data
             question = started.question
             if schema is not None:
                 question = f"{question}\n\n{ASKED_FOR.format(schema.text)}"
@@ -271,11 +177,11 @@ class Nodes:
             )
             return opened
 
-        node = self.node(live, conversation, introduce, schema=schema)
+        node = self._wiring.node(live, conversation, introduce, schema=schema)
         try:
             async with live.repl:
                 try:
-                    outcome = await run_node(node)
+                    ending = await run_node(node)
                 except asyncio.CancelledError:
                     await live.repl.abandon()
                     raise
@@ -289,14 +195,14 @@ class Nodes:
             raise
         except Exception as error:
             return self._end(live, node, "failed", _reason(started.node, error))
-        if outcome.status == "complete":
-            value = outcome.finish.text if schema is None else _typed(outcome.finish, schema)
-            return self._end(live, node, "complete", "", outcome, value)
-        if outcome.fatal is not None:
+        if ending.status == "complete":
+            value = ending.finish.text if schema is None else typed(ending.finish, schema)
+            return self._end(live, node, "complete", "", ending, value)
+        if ending.fatal is not None:
             with contextlib.suppress(JournalError):
-                self._end(live, node, outcome.status, outcome.reason, outcome)
-            raise outcome.fatal
-        return self._end(live, node, outcome.status, outcome.reason, outcome)
+                self._end(live, node, ending.status, ending.reason, ending)
+            raise ending.fatal
+        return self._end(live, node, ending.status, ending.reason, ending)
 
     def _end(
         self,
@@ -304,11 +210,11 @@ class Nodes:
         node: Node,
         status: Any,
         reason: str,
-        outcome: Outcome | None = None,
+        ending: Ending | None = None,
         value: Any = None,
     ) -> NodeEnded:
         """Close its account and tell what it came to."""
-        finish = node.draft if outcome is None else outcome.finish
+        finish = node.draft if ending is None else ending.finish
         live.account.close()
         complete = status == "complete"
         error = "" if complete else f"child {live.started.node} ended {status}: {reason}"
@@ -330,71 +236,6 @@ class Nodes:
         self._emit(ended)
         return ended
 
-    # -- what they are made of -----------------------------------------------------------------
-
-    def _live(
-        self,
-        started: NodeStarted,
-        model: Model,
-        data: NodeData,
-        account: Account,
-        caller: Caller,
-        tape: NodeTape,
-    ) -> Live:
-        spec, handing = self._spec, Handing(self._documents, data)
-        goes_on = spec.goes_on
-        offered: dict[str | None, Model] = {each.name: each for each in spec.models}
-        offered[None] = spec.sub_model
-
-        async def spawn(birth: Birth) -> Any:
-            return await self.spawn(live, birth)
-
-        router = Router(
-            started.node,
-            caller,
-            account,
-            offered,
-            spec.tools,
-            self._emit,
-            self._listens,
-            handing,
-            spawn if self._may_recurse(started.depth) else None,
-            self._cache,
-        )
-        place = Place(
-            spec.sandbox.name,
-            self._workers,
-            data.data,
-            tuple(tool.description for tool in spec.tools.values()),
-            started.seed,
-            spec.limits.cell_seconds,
-        )
-        repl = NodeRepl(
-            started.node,
-            place,
-            router,
-            self._emit,
-            self._recorded,
-            self._blobs,
-            tape,
-            checkpoints=not spec.redact,
-            accept_different=goes_on is not None and goes_on.accept_different,
-        )
-        live = Live(
-            started=started,
-            model=model,
-            handing=handing,
-            account=account,
-            caller=caller,
-            repl=repl,
-            tape=tape,
-        )
-        return live
-
-    def _may_recurse(self, depth: int) -> bool:
-        """Whether a node of this depth may have children; else its questions are plain calls."""
-        return depth + 1 < self._spec.limits.max_depth
-
     def _model(self, depth: int, name: str | None) -> Model:
         if name is None:
             return self._spec.model_at(depth)
@@ -403,26 +244,6 @@ class Nodes:
                 return model
         known = ", ".join(sorted({model.name for model in self._spec.models}))
         raise CallFailed(f"model {cut_end(name, 60)!r} is not offered here; there is {known}")
-
-
-def misfit(schema: Schema, finish: Finish) -> str:
-    """Why an answer is not of the type that was asked for, for the model; "" where it is."""
-    try:
-        _typed(finish, schema)
-    except Misfit as error:
-        return f"it does not fit the schema that was asked for: {error}. Hand over one that fits."
-    return ""
-
-
-def _typed(finish: Finish, schema: Schema) -> Any:
-    """The value of an answer, or what its text says as JSON. Raises :class:`Misfit`."""
-    try:
-        schema.check(finish.value)
-    except Misfit:
-        if not isinstance(finish.value, str):
-            raise
-        return value_of(finish.value, schema)
-    return finish.value
 
 
 def _reason(node: str, error: Exception) -> str:

@@ -243,7 +243,16 @@ class _Replaying:
         depth = 0 if started is None else started.depth
         spawn = _nobody if depth + 1 < limits.max_depth else None
         router = Router(
-            self._node, caller, account, models, tools, _nowhere, False, self._handing, spawn
+            self._node,
+            caller=caller,
+            account=account,
+            models=models,
+            tools=tools,
+            emit=_nowhere,
+            listens=False,
+            handing=self._handing,
+            spawn=spawn,
+            cache=None,
         )
         functions = tuple(Function(name, self._parameters(name, events)) for name in terms.tools)
         place = Place(

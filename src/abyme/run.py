@@ -43,9 +43,9 @@ from abyme.journal.reader import Record, read
 from abyme.journal.tape import Tape
 from abyme.journal.writer import Journal
 from abyme.ledger import Account
-from abyme.loop import Node, Outcome, run_node
+from abyme.loop import Ending, Node, run_node
 from abyme.models.base import OnText
-from abyme.nodes import Live, Nodes, Shared
+from abyme.nodes import Nodes
 from abyme.opening import opening
 from abyme.repl import NodeRepl
 from abyme.spec import RunSpec
@@ -53,6 +53,7 @@ from abyme.subcalls.caching import CallCache
 from abyme.telling import Listener, Teller
 from abyme.threads import in_thread
 from abyme.types import Answer, Finish, JobStatus, Quote, Status
+from abyme.wiring import Live, Shared, Wiring
 
 _log = logging.getLogger("abyme")
 
@@ -79,7 +80,7 @@ class _Ready(msgspec.Struct):
 
     data: Data
     examination: Examination
-    nodes: Nodes
+    wiring: Wiring
     root: Live
 
     @property
@@ -112,7 +113,7 @@ class Run:
         self._opened: _Opened | None = None
         self._ready: _Ready | None = None
         self._interrupted = False
-        self._work: asyncio.Task[Outcome] | None = None
+        self._work: asyncio.Task[Ending] | None = None
         self._conversation = Conversation("", 1, 0, 0)
         self._node: Node | None = None
         self._earlier: list[Exchange] = []
@@ -195,7 +196,7 @@ class Run:
             if here.unnamed is not None:
                 here.unnamed.close()
             await in_thread(shutil.rmtree, here.journal.data_folder, ignore_errors=True)
-            return self._end(Outcome("failed", self._draft(), str(stopped)), ())
+            return self._end(Ending("failed", self._draft(), str(stopped)), ())
         except DataError:
             if self._spec.goes_on is None:  # nothing was asked and nothing paid for: a mistyped
                 await self._give_up(self._here.journal)  # path leaves no run behind
@@ -271,24 +272,23 @@ class Run:
             started = NodeStarted(ROOT, "", 0, question, seed, model=spec.model.name)
             self._emit(started)
         cache = await in_thread(self._cached, started.seed) if spec.cache else None
-        nodes = Nodes(
-            spec,
-            self._shared,
-            self._emit,
-            tape=here.tape,
-            documents=Documents(
-                data, here.made, here.journal.data_folder, self._keep, here.unnamed
-            ),
+        documents = Documents(data, here.made, here.journal.data_folder, self._keep, here.unnamed)
+        wiring = Wiring(
+            spec=spec,
+            shared=self._shared,
+            emit=self._emit,
+            documents=documents,
             workers=workers,
             recorded=self._recorded,
             blobs=Blobs(here.journal.folder, CHECKPOINTS),
             listens=self._several or self._listener is not None,
             cache=cache,
         )
+        nodes = Nodes(wiring, here.tape)
         root = nodes.root(started, here.account)
         await self._working.enter_async_context(root.repl)
         examination = Examination(data, self._emit, here.tape.hashes, here.tape.measured)
-        self._ready = _Ready(data, examination, nodes, root)
+        self._ready = _Ready(data, examination, wiring, root)
 
     def _cached(self, seed: int) -> CallCache:
         """The replies of the run so far."""
@@ -319,21 +319,21 @@ class Run:
         if self._interrupted:
             self._work.cancel()
         try:
-            outcome = await self._work
+            ending = await self._work
         except asyncio.CancelledError:
-            outcome = Outcome(self._status(), self._draft(), "interrupted")
+            ending = Ending(self._status(), self._draft(), "interrupted")
             if not self._interrupted:  # the engine is ending, not this run alone
-                self._end(outcome, ())
+                self._end(ending, ())
                 raise
         except Exception as error:
-            outcome = self._broken(error)
+            ending = self._broken(error)
         ready = self._ready
         assert ready is not None
-        outcome = _with_jobs(self._with_former(outcome), ready.repl.closed_jobs)
-        quotes = await ready.examination.prove(outcome.finish.quotes, self._out_of_time)
-        return self._end(outcome, quotes)
+        ending = _with_jobs(self._with_former(ending), ready.repl.closed_jobs)
+        quotes = await ready.examination.prove(ending.finish.quotes, self._out_of_time)
+        return self._end(ending, quotes)
 
-    async def _let_work(self) -> Outcome:
+    async def _let_work(self) -> Ending:
         """The root's work; its data is looked at more closely meanwhile."""
         ready = self._ready
         assert ready is not None
@@ -366,7 +366,7 @@ class Run:
             )
 
         on_text = self._on_text if self._listener and spec.stream_text else None
-        return ready.nodes.node(ready.root, conversation, introduce, on_text=on_text)
+        return ready.wiring.node(ready.root, conversation, introduce, on_text=on_text)
 
     async def _look_closer(self, node: Node, examination: Examination) -> None:
         """Behind the first request; the node tells its model what came out."""
@@ -378,13 +378,13 @@ class Run:
 
     # -- the end -------------------------------------------------------------------------------
 
-    def _broken(self, error: Exception) -> Outcome:
+    def _broken(self, error: Exception) -> Ending:
         """What was paid for is handed over, whatever went wrong."""
         reason = str(error)
         if not isinstance(error, AbymeError):  # a fault of ours, or of a sandbox's
             _log.error("run %s", self.run, exc_info=error)
             reason = f"a fault in Abyme itself: {type(error).__name__}: {error}"
-        return Outcome(self._status(), self._draft(), reason)
+        return Ending(self._status(), self._draft(), reason)
 
     async def _give_up(self, journal: Journal) -> None:
         """Nothing came of it: a folder that was made for it goes again."""
@@ -397,24 +397,24 @@ class Run:
 
     def _draft(self) -> Finish:
         draft = Finish("", "", "draft") if self._node is None else self._node.draft
-        return self._with_former(Outcome("failed", draft)).finish
+        return self._with_former(Ending("failed", draft)).finish
 
-    def _with_former(self, outcome: Outcome) -> Outcome:
+    def _with_former(self, ending: Ending) -> Ending:
         """The answer that the run had before it was resumed, where nothing better came since."""
         before = self._before
-        if before is None or outcome.status == "complete" or outcome.finish.text:
-            return outcome
+        if before is None or ending.status == "complete" or ending.finish.text:
+            return ending
         finish = Finish(before.value, before.text, "draft", before.quotes)
-        return Outcome(before.status, finish, outcome.reason)
+        return Ending(before.status, finish, ending.reason)
 
-    def _end(self, outcome: Outcome, quotes: tuple[Quote, ...]) -> Answer:
+    def _end(self, ending: Ending, quotes: tuple[Quote, ...]) -> Answer:
         here = self._here
         figures, account = here.teller.figures, here.account
         answer = Answer(
-            text=outcome.finish.text,
-            value=outcome.finish.value,
-            status=outcome.status,
-            reason=outcome.reason,
+            text=ending.finish.text,
+            value=ending.finish.value,
+            status=ending.status,
+            reason=ending.reason,
             quotes=quotes,
             usage=account.usage,
             cost=account.cost,
@@ -458,10 +458,10 @@ def _nothing() -> None:
     """What starts a clock that was not stopped."""
 
 
-def _with_jobs(outcome: Outcome, closed: Sequence[JobStatus]) -> Outcome:
+def _with_jobs(ending: Ending, closed: Sequence[JobStatus]) -> Ending:
     """What was still under way is part of why there is no whole answer."""
-    if outcome.status == "complete" or not closed:
-        return outcome
+    if ending.status == "complete" or not closed:
+        return ending
     told = "; ".join(job.told for job in closed[:_JOBS_TOLD])
     more = f" and {len(closed) - _JOBS_TOLD} more jobs" if len(closed) > _JOBS_TOLD else ""
-    return replace(outcome, reason=f"{outcome.reason}; closed while under way: {told}{more}")
+    return replace(ending, reason=f"{ending.reason}; closed while under way: {told}{more}")

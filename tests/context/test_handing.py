@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from abyme.context.documents import PAGE, Document
-from abyme.context.handing import Asked, Documents, Handing, NodeData, Piece
+from abyme.context.handing import Documents, Handed, Handing, NodeData, Piece
 from abyme.context.load import load
 from abyme.errors import CallFailed
 
@@ -25,7 +25,7 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> Documents:
     return Documents(data, {}, folder / "data", lambda *_: None)
 
 
-def hand(documents: Documents, parent: NodeData, asked: Asked | None) -> NodeData:
+def hand(documents: Documents, parent: NodeData, asked: Handed | None) -> NodeData:
     return asyncio.run(documents.hand_over(parent, asked))
 
 
@@ -54,7 +54,7 @@ def test_no_chain_of_children_sees_more_than_its_parent(
     seen = [bytes_of(document) for document in parent.data.documents]
     for pieces in (first, second):
         try:
-            child = hand(documents, parent, Asked(kind="text", pieces=tuple(pieces)))
+            child = hand(documents, parent, Handed(kind="text", pieces=tuple(pieces)))
         except CallFailed:
             return
         (piece,) = pieces
@@ -80,7 +80,7 @@ def test_no_chain_of_children_sees_more_than_its_parent(
 )
 def test_what_is_refused(documents: Documents, pieces: list[Piece]) -> None:
     with pytest.raises(CallFailed):
-        hand(documents, documents.root, Asked(pieces=tuple(pieces)))
+        hand(documents, documents.root, Handed(pieces=tuple(pieces)))
 
 
 def test_parts_of_utf_16_begin_and_end_with_characters(tmp_path: Path) -> None:
@@ -91,19 +91,19 @@ def test_parts_of_utf_16_begin_and_end_with_characters(tmp_path: Path) -> None:
     part = hand(
         documents,
         documents.root,
-        Asked(kind="text", pieces=(Piece(document=0, start=whole.bom + 20, end=whole.bom + 40),)),
+        Handed(kind="text", pieces=(Piece(document=0, start=whole.bom + 20, end=whole.bom + 40),)),
     )
     assert bytes_of(part.data.documents[0]).decode(whole.encoding) == "wide text\n"
     with pytest.raises(CallFailed, match="no part of"):
         odd = Piece(document=0, start=whole.bom + 1, end=whole.bom + 21)
-        hand(documents, documents.root, Asked(kind="text", pieces=(odd,)))
+        hand(documents, documents.root, Handed(kind="text", pieces=(odd,)))
 
 
 def test_the_same_as_a_text_for_a_prompt(documents: Documents) -> None:
     handing = Handing(documents, documents.root)
 
     def text(**asked: Any) -> str:
-        return asyncio.run(handing.text(Asked(**asked)))
+        return asyncio.run(handing.text(Handed(**asked)))
 
     assert text(whole=True) == "\n\n".join(TEXTS.values())
     assert text(pieces=(Piece(document=2), Piece(text="mine"))) == "c\n\nmine"

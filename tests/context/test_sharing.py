@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from abyme.context.handing import Asked, Documents, NodeData, Piece
+from abyme.context.handing import Documents, Handed, NodeData, Piece
 from abyme.context.load import load
 from abyme.context.sharing import share_of, without
 
@@ -39,7 +39,7 @@ PIECES = st.one_of(
     st.builds(Piece, text=st.sampled_from(["made", TEXTS["a"]])),
 )
 ASKED = st.lists(PIECES, max_size=5).map(
-    lambda pieces: Asked(
+    lambda pieces: Handed(
         pieces=tuple(
             Piece(
                 document=piece.document,
@@ -57,7 +57,7 @@ ASKED = st.lists(PIECES, max_size=5).map(
 @settings(max_examples=60, deadline=None)
 @given(ASKED, ASKED)
 def test_bytes_that_both_have_are_counted_once(
-    documents: Documents, first: Asked, second: Asked
+    documents: Documents, first: Handed, second: Handed
 ) -> None:
     parent = asyncio.run(documents.hand_over(documents.root, first))
     child = asyncio.run(documents.hand_over(documents.root, second))

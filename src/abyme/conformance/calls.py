@@ -18,7 +18,7 @@ from abyme.conformance.trial import (
     within,
 )
 from abyme.errors import BudgetExceeded, CallFailed, WindowExceeded
-from abyme.sandbox.base import GIVEN_UP, Function
+from abyme.sandbox.base import GAVE_UP, Function
 
 TAKE = Function("take", ("value",), "Take a value.", "(value)")
 _MANY = 1_000
@@ -215,7 +215,7 @@ class CallChecks(Trial):
 
     @within(SECONDS)
     async def test_a_coroutine_that_is_cancelled_gives_its_call_up(self) -> None:
-        """The host's ``call`` is cancelled, with :data:`~abyme.sandbox.base.GIVEN_UP`; no other."""
+        """The host's ``call`` is cancelled, with :data:`~abyme.sandbox.base.GAVE_UP`; no other."""
         begun, ended = asyncio.Event(), asyncio.Event()
         given_up: list[tuple[str, ...]] = []
 
@@ -239,7 +239,7 @@ class CallChecks(Trial):
         )
         (result,) = await self.cells(code, host=AnsweringHost({"llm_query": answer}))
         prints(result, "first\nthen True\n")
-        same("what the call was cancelled with", given_up, [(GIVEN_UP,)])
+        same("what the call was cancelled with", given_up, [(GAVE_UP,)])
 
     @within(SECONDS)
     async def test_coroutines_of_a_loop_of_the_cells_own_may_ask(self) -> None:

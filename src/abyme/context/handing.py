@@ -48,7 +48,7 @@ class Piece(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str = ""
 
 
-class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Handed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What code hands to a child; its author is hostile. ``whole``: all that the node has."""
 
     kind: Literal["text", "documents"] = "documents"
@@ -76,7 +76,7 @@ class Handing:
         self.data = data
         self._documents = documents
 
-    async def over(self, asked: Asked | None) -> NodeData:
+    async def over(self, asked: Handed | None) -> NodeData:
         """What a child gets. Raises as :meth:`Documents.hand_over`."""
         return await self._documents.hand_over(self.data, asked)
 
@@ -84,7 +84,7 @@ class Handing:
         """What a child was given before. Raises :class:`CallFailed` where it is not there."""
         return self._documents.of(given)
 
-    async def text(self, asked: Asked | None) -> str:
+    async def text(self, asked: Handed | None) -> str:
         """The same as one text, for a model's prompt; documents stand one after the other.
 
         Raises :class:`CallFailed` for more than any prompt takes.
@@ -98,7 +98,7 @@ class Handing:
             if piece.document is None:
                 texts.append(piece.text)
             else:
-                part = Asked(kind="text", pieces=(piece,))
+                part = Handed(kind="text", pieces=(piece,))
                 documents = (await self.over(part)).data.documents
                 texts.append(await in_thread(_text, documents))
         return "\n\n".join(texts)
@@ -128,7 +128,7 @@ class Documents:
         count = len(root.documents)
         self.root = NodeData(Given(kind=root.kind, parts=((0, count),)), root, range(count))
 
-    async def hand_over(self, parent: NodeData, asked: Asked | None) -> NodeData:
+    async def hand_over(self, parent: NodeData, asked: Handed | None) -> NodeData:
         """What a child gets of what its parent has, and of what the parent's code made.
 
         Raises :class:`CallFailed` for what is not there, :class:`~abyme.errors.DataError` where the

@@ -28,7 +28,7 @@ from .referring import Referring
 from .reserve import Reserve
 from .results import NO_DESCRIPTORS
 from .saving import FRAMES as SAVING
-from .saving import GIVEN_UP, Saving
+from .saving import MAY_BE_GIVEN_UP, Saving
 from .search import Finder
 from .seeding import seed_random
 from .signatures import telling
@@ -100,7 +100,7 @@ def serve(
     reception.start(handle)  # its thread takes half a millisecond, in which the host goes on
     while True:
         frame = reception.next()
-        reception.cell_begins(calls.pending, listening=frame["t"] in GIVEN_UP)
+        reception.cell_begins(calls.pending, listening=frame["t"] in MAY_BE_GIVEN_UP)
         reply = worker.serve(frame)
         try:
             channel.send(reply)

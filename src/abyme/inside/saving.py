@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 FRAMES = frozenset(("checkpoint", "piece", "restore"))
 """The frames that are for here, but for ``abandon``."""
-GIVEN_UP = frozenset(("checkpoint", "restore"))
+MAY_BE_GIVEN_UP = frozenset(("checkpoint", "restore"))
 """Those that may take long."""
 PIECE = 1 << 18
 """Bytes of a checkpoint that travel in one frame."""

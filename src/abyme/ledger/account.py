@@ -187,9 +187,10 @@ class Account:
         its turn (:mod:`abyme.ledger.queue`); ``waits`` is called then. ``final`` may use what this
         account holds, and goes before all that wait, a ``turn`` of the node before other calls.
 
-        Raises :class:`BudgetExceeded` as soon as it cannot fit even then, or where all wait for
-        each other and this node gives way, and :class:`CallFailed` where the account is closed.
-        Cancelling it while it waits leaves nothing reserved.
+        Raises :class:`BudgetExceeded` as soon as it cannot fit even then, where the node's time is
+        up while it waits, or where all wait for each other and this node gives way, and
+        :class:`CallFailed` where the account is closed. Cancelling it while it waits leaves nothing
+        reserved.
         """
 
         def sized(least: bool) -> Amount:
@@ -205,7 +206,12 @@ class Account:
         if not self._tree.queue.empty:
             sized(False)  # what is impossible waits behind nobody
         rank = LAST_CALL if final else TURN if turn else CALL
-        return await self._tree.granted(self._line, attempt, rank, Reservation.release, waits)
+        left, undo = self.seconds_left(final=final), Reservation.release
+        try:
+            return await self._tree.granted(self._line, attempt, rank, undo, waits, left)
+        except TimeoutError:
+            self.check_time(final=final)
+            raise BudgetExceeded("max_seconds", "max_seconds: the run's time is up") from None
 
     def _refuse_ended(self, final: bool = False) -> None:
         """Raise where no such call is made any more, whatever is left."""
@@ -224,15 +230,15 @@ class Account:
         self._tree.keep(self._line)
         self._tree.serve()
 
-    def room_for(self, kind: str, *, final: bool = False, alone: bool = True) -> float:
-        """What one call could get of a kind once all in flight is released.
+    def rooms(self, *, final: bool = False, alone: bool = True) -> dict[str, float]:
+        """What one call could get of each kind once all in flight is released.
 
-        ``kind``: calls, tokens, input_tokens, output_tokens, or cost in dollars. ``alone``: once
+        Kinds: calls, tokens, input_tokens, output_tokens, and cost in dollars. ``alone``: once
         all other nodes have ended, too. ``inf`` where there is no limit; never below 0.
         """
-        at = KINDS.index(kind)
-        room = self._line.room(at, final=final, alone=alone)[1]
-        return room / NANO if at == COST else room
+        rooms = self._line.rooms(final=final, alone=alone)
+        rooms[COST] /= NANO
+        return dict(zip(KINDS, rooms, strict=True))
 
     def too_little(self, kind: str, need: str, *, final: bool = False) -> BudgetExceeded:
         """The error that there is too little room of this kind: whose limit it is, and ``need``."""

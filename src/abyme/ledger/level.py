@@ -26,7 +26,7 @@ class Level:
             limits.max_output_tokens,
             nano_limit(limits.max_cost),
         )
-        self._bounds = tuple((k, most) for k, most in enumerate(self.most) if most is not None)
+        self.bounds = tuple((k, most) for k, most in enumerate(self.most) if most is not None)
         self.settled = [0] * len(KINDS)
         self.reserved = [0] * len(KINDS)
         self.held = [0] * len(KINDS)
@@ -50,7 +50,7 @@ class Level:
         ``held``: so much counts as held. ``in_flight``: beside the calls in flight; else as if
         they were over and had cost nothing.
         """
-        for kind, most in self._bounds:
+        for kind, most in self.bounds:
             if ask[kind] == 0:
                 continue
             total = self.settled[kind] + held[kind] + ask[kind]
@@ -74,7 +74,7 @@ class Level:
     @property
     def limited(self) -> bool:
         """Whether it has any limit."""
-        return bool(self._bounds)
+        return bool(self.bounds)
 
     def spend(self, usage: Usage, cost: float | None) -> None:
         """So much was spent here or below; ``cost`` is None where the price is not known."""
@@ -84,7 +84,7 @@ class Level:
 
     def passed(self) -> int | None:
         """The kind of which so much was spent that what is held is not there any more."""
-        for kind, most in self._bounds:
+        for kind, most in self.bounds:
             if self.settled[kind] + self.held[kind] > most:
                 return kind
         return None

@@ -8,6 +8,7 @@ themselves is never theirs to spend while they go on, so that counts in all thre
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from abyme.errors import BudgetExceeded
@@ -55,21 +56,26 @@ class Line:
                 need = f"this call may need {shown(kind, ask[kind])}" if ask[kind] > 1 else ""
                 raise level.refusal(kind, final, need)
 
-    def room(self, kind: int, *, final: bool, alone: bool) -> tuple[Level, float]:
-        """The level that has the least room of a kind once nothing is in flight, and the room.
+    def rooms(self, *, final: bool, alone: bool) -> list[float]:
+        """What there is of each kind at the least, of all levels, once nothing is in flight.
 
-        ``alone``: once all other nodes have ended, too.
+        ``alone``: once all other nodes have ended, too. ``inf`` without a limit, never below 0.
         """
-        usable = self.own.hold[kind] if final else 0
-        rooms = []
+        usable = self.own.hold if final else NOTHING
+        rooms = [math.inf] * len(KINDS)
         for level, kept in self._kept(final):
-            held = kept[kind] if alone else level.held[kind] - usable
-            rooms.append((level, level.free(kind, held, in_flight=False)))
-        return min(rooms, key=lambda pair: pair[1])
+            for kind, most in level.bounds:
+                held = kept[kind] if alone else level.held[kind] - usable[kind]
+                rooms[kind] = max(0, min(rooms[kind], most - level.settled[kind] - held))
+        return rooms
 
     def too_little(self, kind: int, need: str, *, final: bool) -> BudgetExceeded:
         """The error that there is too little room of this kind: whose limit it is, and ``need``."""
-        level, room = self.room(kind, final=final, alone=True)
+        rooms = (
+            (level, level.free(kind, kept[kind], in_flight=False))
+            for level, kept in self._kept(final)
+        )
+        level, room = min(rooms, key=lambda pair: pair[1])
         return level.too_little(kind, room, need)
 
     def _binding(self, ask: Sums, final: bool, spare: bool, *, in_flight: bool) -> Level | None:
@@ -87,7 +93,7 @@ class Line:
         kept = NOTHING
         pairs: list[tuple[Level, Sums]] = []
         for level in reversed(self.levels):
-            if level is not self.own or not final:
+            if level.hold is not NOTHING and not (final and level is self.own):
                 kept = each(int.__add__, kept, level.hold)
             pairs.append((level, kept))
         pairs.reverse()

@@ -70,10 +70,12 @@ class Tree:
         rank: Rank,
         undo: Callable[[Got], None],
         waits: Callable[[], None] | None = None,
+        seconds: float = math.inf,
     ) -> Got:
         """What ``attempt`` comes to once nothing is in the way of the node; else what it raises.
 
         ``waits`` is called where that is not at once, ``undo`` where nobody wants it any more.
+        Raises :class:`TimeoutError` where it has waited ``seconds``.
         """
         if self.queue.empty and not isinstance(got := attempt(False), Blocked):
             return got
@@ -94,6 +96,12 @@ class Tree:
         self.serve()
         if not granted.done() and waits is not None:
             waits()
+        async with asyncio.timeout(None if math.isinf(seconds) else seconds):
+            return await self._wait(waiter, granted, undo)
+
+    async def _wait(
+        self, waiter: Waiter, granted: asyncio.Future[Got], undo: Callable[[Got], None]
+    ) -> Got:
         try:
             return await granted
         except asyncio.CancelledError:

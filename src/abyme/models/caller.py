@@ -211,14 +211,9 @@ class Caller:
         def size(least: bool) -> Amount:
             return self._sized(model, request, final, calls, least)
 
-        try:
-            async with asyncio.timeout(_finite(self._account.seconds_left(final=final))):
-                reservation = await self._account.reserve(
-                    size, final=final, turn=of_turn, waits=turn.give_back
-                )
-        except TimeoutError:
-            self._account.check_time(final=final)
-            raise BudgetExceeded("max_seconds", "max_seconds: the run's time is up") from None
+        reservation = await self._account.reserve(
+            size, final=final, turn=of_turn, waits=turn.give_back
+        )
         try:
             await turn.take()
         except BaseException:
@@ -289,15 +284,15 @@ class Caller:
         part: float = 1.0,
     ) -> dict[str, float]:
         """The output tokens that there are by each kind of limit, beside those of the input."""
-
-        def room(kind: str) -> float:
-            return part * self._account.room_for(kind, final=final, alone=alone)
-
+        rooms = self._account.rooms(final=final, alone=alone)
+        cost = math.inf
+        if price is not None:
+            cost = price.output_for(part * rooms["cost"], input_tokens)
         return {
-            "cost": math.inf if price is None else price.output_for(room("cost"), input_tokens),
-            "tokens": room("tokens") - input_tokens,
-            "input_tokens": math.inf if input_tokens <= room("input_tokens") else 0,
-            "output_tokens": room("output_tokens"),
+            "cost": cost,
+            "tokens": part * rooms["tokens"] - input_tokens,
+            "input_tokens": math.inf if input_tokens <= part * rooms["input_tokens"] else 0,
+            "output_tokens": part * rooms["output_tokens"],
         }
 
     # -- while it is out -----------------------------------------------------------------------

@@ -22,8 +22,8 @@ from __future__ import annotations
 import asyncio
 import resource
 from collections import Counter
-from collections.abc import AsyncIterator, Hashable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from abyme.errors import ModelError, RateLimited
@@ -91,21 +91,13 @@ class Share:
         """Calls of the run that have their turn now."""
         return sum(gate.taken for gate in self._gates.values())
 
-    @asynccontextmanager
-    async def turn(
-        self, endpoint: str, level: Hashable = 0, *, first: bool = False
-    ) -> AsyncIterator[Turn]:
+    def turn(self, endpoint: str, level: Hashable = 0, *, first: bool = False) -> Turn:
         """One of the calls that the run may have begun; ``first`` goes before its level's others.
 
         With ``max_width`` so many over all endpoints, else at each as many as it bears. Entering
         waits its turn; cancelling it then leaves nothing behind.
         """
-        turn = Turn(self._gate(endpoint), Line(0, level), first)
-        await turn.take()
-        try:
-            yield turn
-        finally:
-            turn.give_back()
+        return Turn(self._gate(endpoint), Line(0, level), first)
 
     @contextmanager
     def asleep(self, endpoint: str) -> Iterator[None]:
@@ -156,6 +148,13 @@ class Turn:
         self._line = line
         self._first = first
         self._held = False
+
+    async def __aenter__(self) -> Turn:
+        await self.take()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self.give_back()
 
     async def take(self) -> None:
         """Have it, unless it is had; cancelling it while it waits leaves nothing behind."""

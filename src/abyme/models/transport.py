@@ -125,8 +125,12 @@ class Transport:
         Raises EndpointError where the endpoint cannot be reached or drops the connection, BadReply
         for what is not HTTP or too long, ModelError for a redirect.
         """
-        async with self.stream(url, headers, body, connect_seconds=connect_seconds) as reply:
+        response = await self._send(url, headers, body, connect_seconds)
+        try:
+            reply = HttpStream(response, url)
             return HttpReply(reply.status, reply.headers, await reply.read())
+        finally:
+            response.close()
 
     @asynccontextmanager
     async def stream(
@@ -139,8 +143,6 @@ class Transport:
         """
         response = await self._send(url, headers, body, connect_seconds)
         try:
-            if 300 <= response.status < 400:
-                raise _redirected(response.status, url, response.headers.get("Location", ""))
             yield HttpStream(response, url)
         finally:
             response.close()
@@ -163,7 +165,7 @@ class Transport:
         if proxy and not proxy.tunnels:
             headers = {**headers, **proxy.headers}
         try:
-            return await session.post(
+            response = await session.post(
                 url,
                 data=body if len(body) < _LARGE else io.BytesIO(body),
                 headers=headers,
@@ -175,6 +177,10 @@ class Transport:
         except (aiohttp.ClientError, OSError) as error:
             # "from None": aiohttp's errors hold the request's headers, and those hold the key.
             raise network_error(error, url) from None
+        if 300 <= response.status < 400:
+            response.close()
+            raise _redirected(response.status, url, response.headers.get("Location", ""))
+        return response
 
     def _open(self) -> aiohttp.ClientSession:
         loop = asyncio.get_running_loop()

@@ -11,7 +11,7 @@ import msgspec
 
 from abyme.errors import AbymeError, CallFailed, DataError, JournalError
 from abyme.inside.codec import Frame, FrameError
-from abyme.sandbox.base import GIVEN_UP, Host
+from abyme.sandbox.base import GAVE_UP, Host
 from abyme.sandbox.channel import Channel
 from abyme.sandbox.clock import CellClock
 from abyme.sandbox.frames import Number, characters, in_parts
@@ -75,7 +75,7 @@ class Answering:
         """A ``cancel`` frame: nobody waits for that call. It may have been answered meanwhile."""
         task = self._numbered.get(msgspec.convert(frame.get("id"), Number))
         if task is not None:  # it begins first, though both came at once: it was made
-            self._loop.call_soon(task.cancel, GIVEN_UP)
+            self._loop.call_soon(task.cancel, GAVE_UP)
 
     def cancel(self) -> None:
         """Give up all that are in flight."""

@@ -20,7 +20,7 @@ class Function(msgspec.Struct, frozen=True):
     signature: str = ""
 
 
-GIVEN_UP = "the code gave the call up"
+GAVE_UP = "the code gave the call up"
 """What a host's ``call`` is cancelled with where the code that made it does not wait any more."""
 
 
@@ -35,7 +35,7 @@ class Host(Protocol):
         ``aside``: another thread asks than the one that runs cells, perhaps one that an earlier
         cell than ``cell``, the one that runs, left behind.
 
-        Cancelled where nobody waits for it any more: with the message :data:`GIVEN_UP` where that
+        Cancelled where nobody waits for it any more: with the message :data:`GAVE_UP` where that
         was the code's doing. Raises :class:`~abyme.errors.AbymeError`, which the code sees as an
         exception.
         """

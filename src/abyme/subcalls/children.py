@@ -8,15 +8,14 @@ from typing import Any
 
 import msgspec
 
-from abyme.context.handing import Asked as AskedData
-from abyme.context.handing import NodeData
+from abyme.context.handing import Handed, NodeData
 from abyme.context.sharing import share_of, without
 from abyme.errors import AbymeError, CallFailed
-from abyme.events import CallsAsked, Emit
 from abyme.inside.schema import Schema
 from abyme.subcalls.batches import MAX_BATCH, Ask, Item, answers
 from abyme.subcalls.book import Asker, CallBook, Identified
 from abyme.subcalls.requests import RlmQuery
+from abyme.subcalls.room import Room
 from abyme.subcalls.typed import read_schema
 
 WAITING = 256
@@ -35,7 +34,7 @@ class Birth(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     cell: int
     question: str
-    context: AskedData | None
+    context: Handed | None
     model: str | None
     schema: Schema | None
     insist: bool
@@ -46,21 +45,18 @@ Spawn = Callable[[Birth], Awaitable[Any]]
 
 
 class Children:
-    """Those of one node. ``refuse`` raises where fewer calls are left than a batch needs."""
+    """Those of one node."""
 
-    def __init__(
-        self, book: CallBook, spawn: Spawn, emit: Emit, refuse: Callable[[Identified, int], None]
-    ) -> None:
+    def __init__(self, book: CallBook, room: Room, spawn: Spawn) -> None:
         self._book = book
+        self._room = room
         self._spawn = spawn
-        self._emit = emit
-        self._refuse = refuse
 
     async def one(self, asker: Asker, asked: RlmQuery) -> Any:
         """The value of one child."""
         read_schema(asked.schema)  # what is wrong with it is said before anybody waits for a child
-        (call,) = await self._book.identify(asker, [("rlm_query", request_of(asked))])
-        self._tell_asked(asker.cell, int(call.is_new))
+        (call,) = await self._book.identify(asker, [("rlm_query", asked.request)])
+        self._room.tell(asker.cell, int(call.is_new), children=True)
         return await self._answer(call, asked, None)
 
     async def batch(self, asker: Asker, wanted: Sequence[RlmQuery]) -> list[Item]:
@@ -71,13 +67,13 @@ class Children:
             return []
         for each in wanted:
             read_schema(each.schema)
-        requests = [("rlm_query", request_of(each)) for each in wanted]
+        requests = [("rlm_query", each.request) for each in wanted]
         calls = await self._book.identify(asker, requests)
         keys = [call.key for call in calls]
         (whole,) = await self._book.identify(asker, [("rlm_query_batched", {"calls": keys})])
         missing = sum(call.is_new for call in calls)
-        self._refuse(whole, missing)
-        self._tell_asked(asker.cell, missing)
+        self._room.check_batch(whole, "rlm_query", missing, children=True)
+        self._room.tell(asker.cell, missing, children=True)
 
         async def ask(call: Identified, index: int) -> Any:
             return await self._answer(call, wanted[index], index)
@@ -93,7 +89,7 @@ class Children:
             return await self._child(call, wanted[index])
 
         requests = [
-            ("rlm_query", request_of(each) | {"job": (number, index)})
+            ("rlm_query", each.request | {"job": (number, index)})
             for index, each in enumerate(wanted)
         ]
         return requests, ask
@@ -121,10 +117,6 @@ class Children:
             insist=asked.insist,
         )
         return await self._spawn(birth)
-
-    def _tell_asked(self, cell: int, count: int) -> None:
-        if count:
-            self._emit(CallsAsked(self._book.node, cell, count, True))
 
 
 def challenge(parent: NodeData, question: str, child: NodeData, asked: str) -> str:
@@ -154,15 +146,3 @@ def _alike(one: str, other: str) -> bool:
     first, second = (set(re.findall(r"\w+", text[:10_000].lower())) for text in (one, other))
     union = first | second
     return not union or len(first & second) >= _ALIKE * len(union)
-
-
-def request_of(asked: RlmQuery) -> dict[str, Any]:
-    """What the call of a child is known by."""
-    request: dict[str, Any] = msgspec.to_builtins(asked)
-    return request
-
-
-def size_of(asked: RlmQuery) -> int:
-    """Characters that the request for a child holds."""
-    pieces = () if asked.context is None else asked.context.pieces
-    return len(asked.question) + sum(len(piece.text) + len(piece.name) for piece in pieces)

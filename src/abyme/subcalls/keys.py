@@ -60,7 +60,7 @@ def occurrence_of(key: str) -> int:
     return int(key.rpartition("/")[2])
 
 
-def request_of(key: str) -> str:
+def stem_of(key: str) -> str:
     """What the keys of equal requests of one node have in common: their node and their hash."""
     node, _, *request = key.split("/")
     return f"{node}/{request[0]}" if request else key

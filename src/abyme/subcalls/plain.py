@@ -8,17 +8,17 @@ from typing import Any
 import msgspec
 
 from abyme.errors import AbymeError, CallFailed
-from abyme.events import CallCached, CallKind, CallRefused, CallsAsked, Emit
+from abyme.events import CallCached, CallKind, Emit
 from abyme.inside.hits import cut_end
+from abyme.inside.replies import read_reply
 from abyme.inside.schema import Misfit, Schema
-from abyme.ledger import Account
 from abyme.models.base import Model, Request
 from abyme.models.caller import Caller
 from abyme.subcalls.batches import MAX_BATCH, Item, answers
 from abyme.subcalls.book import Asker, CallBook, Identified
 from abyme.subcalls.caching import CallCache
-from abyme.subcalls.rerun import NOT_MADE
-from abyme.subcalls.typed import asking_again, asking_for, does_not_fit, value_of
+from abyme.subcalls.room import Room
+from abyme.subcalls.typed import asking_again, asking_for, does_not_fit
 from abyme.types import Message, Reply
 
 
@@ -46,32 +46,35 @@ class Question(msgspec.Struct, frozen=True):
 
 
 class PlainCalls:
-    """Those of one node. ``models``: the names that code may ask for, the sub-model under None.
+    """Those of one node; of a batch ``width`` are under way at once.
 
-    With a ``cache`` equal calls are made once; items of jobs, which equal no other, are all made.
+    ``models``: the names that code may ask for, the sub-model under None. With a ``cache`` equal
+    calls are made once; items of jobs, which equal no other, are all made.
     """
 
     def __init__(
         self,
         book: CallBook,
+        room: Room,
         caller: Caller,
-        account: Account,
         models: Mapping[str | None, Model],
         emit: Emit,
-        cache: CallCache | None = None,
+        *,
+        width: int,
+        cache: CallCache | None,
     ) -> None:
         self._cache = cache
         self._book = book
+        self._room = room
         self._caller = caller
-        self._account = account
         self._models = models
         self._emit = emit
-        self._width = account.limits.most_at_once
+        self._width = width
 
     async def one(self, asker: Asker, question: Question) -> Any:
         """A call by itself."""
         (call,) = await self._book.identify(asker, [(question.kind, question.request)])
-        self.tell_asked(asker.cell, int(call.is_new))
+        self._room.tell(asker.cell, int(call.is_new))
         return await self.answer(asker, call, question)
 
     async def batch(self, asker: Asker, questions: Sequence[Question]) -> list[Item]:
@@ -89,8 +92,8 @@ class PlainCalls:
         whole, *calls = await self._book.identify(asker, [_whole(questions), *requests])
         await self._book.until_given_up(whole)
         missing = sum(call.is_new for call in calls)
-        self.refuse_too_many(whole, kind, missing)
-        self.tell_asked(asker.cell, missing)
+        self._room.check_batch(whole, kind, missing, children=False)
+        self._room.tell(asker.cell, missing)
 
         async def ask(call: Identified, index: int) -> Any:
             return await self.answer(asker, call, questions[index], index)
@@ -122,12 +125,12 @@ class PlainCalls:
         prompt = asking_for(prompt, schema)
         reply = await self._reply(call, question, prompt)
         try:
-            return value_of(reply, schema)
+            return read_reply(reply, schema)
         except Misfit as error:
             again = asking_again(prompt, reply, error)
         reply = await self._reply(await self._again(asker, call, question, again), question, again)
         try:
-            return value_of(reply, schema)
+            return read_reply(reply, schema)
         except Misfit as error:
             raise does_not_fit(reply, error) from None
 
@@ -166,39 +169,6 @@ class PlainCalls:
                 node, kind = self._book.node, question.kind
                 self._emit(CallCached(call.key, node, call.cell, kind, source))
         return reply.text.strip()  # code compares replies; models end them with newlines
-
-    def check_room(self, count: int, what: str = "prompts") -> None:
-        """Raise :class:`CallFailed` where fewer calls are left than prompts, or children, wanted.
-
-        The calls that are left are worth more than the first few answers of such a batch.
-        """
-        left = self._account.snapshot()["calls"]["left"]
-        if left is not None and count > left:
-            raise CallFailed(
-                f"{count:,} {what}, but only {left:,} calls are left: none was sent; put more "
-                "items into a prompt",
-                "BudgetExceeded",
-            )
-
-    def refuse_too_many(
-        self, whole: Identified, kind: CallKind, count: int, what: str = "prompts"
-    ) -> None:
-        """:meth:`check_room`, or what it came to when the cell first ran."""
-        if whole.recorded is not None:
-            if whole.recorded is not NOT_MADE:
-                whole.replayed()
-            return
-        try:
-            self.check_room(count, what)
-        except CallFailed as error:
-            refused = (whole.key, self._book.node, whole.cell, kind, str(error), error.kind)
-            self._emit(CallRefused(*refused))
-            raise
-
-    def tell_asked(self, cell: int, count: int, *, children: bool = False) -> None:
-        """Tell whoever shows progress that so many calls are to be made, or children to work."""
-        if count:
-            self._emit(CallsAsked(self._book.node, cell, count, children))
 
     def _model(self, name: str | None) -> Model:
         try:

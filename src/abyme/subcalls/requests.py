@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from abyme.context.handing import Asked as Context
+from abyme.context.handing import Handed
 from abyme.errors import CallFailed
 from abyme.inside.hits import cut_end
 
@@ -59,10 +59,22 @@ class RlmQuery(Asked, frozen=True, omit_defaults=True):
     """``insist``: also where the child would only do its parent's work once more."""
 
     question: str
-    context: Context | None = None
+    context: Handed | None = None
     model: str | None = None
     schema: Shape = None
     insist: bool = False
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """What its call is known by."""
+        known: dict[str, Any] = msgspec.to_builtins(self)
+        return known
+
+    @property
+    def size(self) -> int:
+        """Characters that it holds."""
+        pieces = () if self.context is None else self.context.pieces
+        return len(self.question) + sum(len(piece.text) + len(piece.name) for piece in pieces)
 
 
 class RlmQueryBatched(Asked, frozen=True):

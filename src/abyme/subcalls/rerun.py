@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from abyme.events import cell_of
 from abyme.journal.outcomes import Outcome, Outcomes
-from abyme.subcalls.keys import request_of
+from abyme.subcalls.keys import stem_of
 
 NOT_MADE = Outcome(
     error="this call was not made when the cell first ran, and is not made now",
@@ -104,7 +104,7 @@ class Rerun:
         if self._equal is None:
             self._equal = {}
             for known in self._outcomes:
-                self._equal.setdefault(request_of(known), []).append(known)
-        equal = self._equal.get(request_of(key), [])
+                self._equal.setdefault(stem_of(known), []).append(known)
+        equal = self._equal.get(stem_of(key), [])
         equal[:] = [known for known in equal if known not in self._given]
         return [known for known in equal if cell_of(known) not in self._not_again]

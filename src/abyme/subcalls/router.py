@@ -15,11 +15,11 @@ from abyme.inside.schema import Schema
 from abyme.ledger import Account
 from abyme.models.base import Model
 from abyme.models.caller import Caller
-from abyme.sandbox.base import GIVEN_UP
+from abyme.sandbox.base import GAVE_UP
 from abyme.subcalls.batches import Ask
 from abyme.subcalls.book import Asker, CallBook, CellCalls, Identified
 from abyme.subcalls.caching import CallCache
-from abyme.subcalls.children import Children, Spawn, request_of, size_of
+from abyme.subcalls.children import Children, Spawn
 from abyme.subcalls.host_calls import HostCalls
 from abyme.subcalls.jobs import Begin, Jobs, Request
 from abyme.subcalls.plain import PlainCalls, Question, check_size
@@ -37,6 +37,7 @@ from abyme.subcalls.requests import (
     read,
 )
 from abyme.subcalls.rerun import Rerun
+from abyme.subcalls.room import Room
 from abyme.subcalls.tools import Tool
 from abyme.subcalls.typed import read_schema
 from abyme.types import JobStatus
@@ -54,6 +55,7 @@ class Router:
     def __init__(
         self,
         node: str,
+        *,
         caller: Caller,
         account: Account,
         models: Mapping[str | None, Model],
@@ -61,18 +63,20 @@ class Router:
         emit: Emit,
         listens: bool,
         handing: Handing,
-        spawn: Spawn | None = None,
-        cache: CallCache | None = None,
+        spawn: Spawn | None,
+        cache: CallCache | None,
     ) -> None:
         self.listens = listens
         self._handing = handing
         self._emit = emit
         self._account = account
-        self._book = CallBook(node)
-        self._plain = PlainCalls(self._book, caller, account, models, emit, cache)
-        self._host = HostCalls(self._book, tools, emit)
-        self._children = None if spawn is None else self._children_of(spawn, emit)
-        self._jobs = Jobs(self._book, self._host, account.limits.most_at_once)
+        width = account.limits.most_at_once
+        self._book = book = CallBook(node)
+        self._room = room = Room(book, account, emit)
+        self._plain = PlainCalls(book, room, caller, models, emit, width=width, cache=cache)
+        self._host = HostCalls(book, tools, emit)
+        self._children = None if spawn is None else Children(book, room, spawn)
+        self._jobs = Jobs(book, self._host, width)
         self._calling: set[asyncio.Task[Any]] = set()
         self._over = False
         self.closed_jobs: list[JobStatus] = []
@@ -136,7 +140,7 @@ class Router:
             if self._over:
                 task.uncancel()
                 raise CallFailed(_OVER) from None
-            if error.args == (GIVEN_UP,) and asker.keys:
+            if error.args == (GAVE_UP,) and asker.keys:
                 self._emit(CallGivenUp(asker.keys[0]))
             raise
         finally:
@@ -188,18 +192,12 @@ class Router:
             return self._of_job(asker, questions)
 
         def refuse() -> None:
-            self._plain.check_room(len(prompts))
-            self._plain.tell_asked(asker.cell, len(prompts))
+            self._room.check(len(prompts))
+            self._room.tell(asker.cell, len(prompts))
 
         begin = Begin("llm_start", {"prompts": prompts, **options}, make, refuse)
         told, size = {"prompts": len(prompts), **options}, sum(map(len, prompts))
         return await self._jobs.start(asker, begin, told, size)
-
-    def _children_of(self, spawn: Spawn, emit: Emit) -> Children:
-        def refuse(whole: Identified, children: int) -> None:
-            self._plain.refuse_too_many(whole, "rlm_query", children, "children")
-
-        return Children(self._book, spawn, emit, refuse)
 
     async def _start_children(self, asker: Asker, wanted: list[RlmQuery]) -> int:
         """A job of children; at the depth limit of plain calls."""
@@ -215,12 +213,12 @@ class Router:
             return self._of_job(asker, [replace(q, job=(number, i)) for i, q in enumerate(plainly)])
 
         def refuse() -> None:
-            self._plain.check_room(len(wanted), "children" if children is not None else "prompts")
-            self._plain.tell_asked(asker.cell, len(wanted), children=children is not None)
+            self._room.check(len(wanted), children=children is not None)
+            self._room.tell(asker.cell, len(wanted), children=children is not None)
 
-        requests = [request_of(each) for each in wanted]
+        requests = [each.request for each in wanted]
         begin = Begin("rlm_start", {"wanted": requests}, make, refuse)
-        size = sum(map(size_of, wanted))
+        size = sum(each.size for each in wanted)
         return await self._jobs.start(asker, begin, {"children": len(wanted)}, size)
 
     def _of_job(self, asker: Asker, questions: list[Question]) -> tuple[list[Request], Ask]:

@@ -9,6 +9,7 @@ from abyme.inside.replies import read_reply
 from abyme.inside.schema import Misfit, Schema, SchemaRefused
 from abyme.inside.shapes import schema_of
 from abyme.inside.shorten import shorten
+from abyme.types import Finish
 
 _SHOWN = 2_000
 """Characters of a reply that does not fit which the code and the model are shown again."""
@@ -40,11 +41,6 @@ def asking_again(prompt: str, reply: str, error: Misfit) -> str:
     )
 
 
-def value_of(reply: str, schema: Schema) -> Any:
-    """The value that a reply gives. Raises :class:`~abyme.inside.schema.Misfit`."""
-    return read_reply(reply, schema)
-
-
 def does_not_fit(reply: str, error: Misfit) -> CallFailed:
     """What the code is told when the second reply does not fit either."""
     why = shorten(str(error), 500)
@@ -52,3 +48,23 @@ def does_not_fit(reply: str, error: Misfit) -> CallFailed:
         f"the reply does not fit the schema: {why}; it was: «{shorten(reply, _SHOWN)}»",
         "SchemaError",
     )
+
+
+def misfit(schema: Schema, finish: Finish) -> str:
+    """Why an answer is not of the type that was asked for, for the model; "" where it is."""
+    try:
+        typed(finish, schema)
+    except Misfit as error:
+        return f"it does not fit the schema that was asked for: {error}. Hand over one that fits."
+    return ""
+
+
+def typed(finish: Finish, schema: Schema) -> Any:
+    """The value of an answer, or what its text says as JSON. Raises :class:`Misfit`."""
+    try:
+        schema.check(finish.value)
+    except Misfit:
+        if not isinstance(finish.value, str):
+            raise
+        return read_reply(finish.value, schema)
+    return finish.value
