@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Coroutine
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from abyme.config import Limits
 from abyme.errors import BudgetExceeded
 from abyme.ledger import Account, Amount, Reservation
 from abyme.types import Usage
+from support.ledger import account, run, soon
 
 
 class Clock:
@@ -24,20 +24,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
-
-
-def account(**limits: Any) -> Account:
-    unlimited: dict[str, Any] = {"max_calls": None, "max_cost": None, "max_seconds": None}
-    return Account(Limits(**{**unlimited, **limits}))
-
-
-async def soon() -> None:
-    for _ in range(5):
-        await asyncio.sleep(0)
-
-
-def run(steps: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(steps, 20))
 
 
 def left(node: Account, kind: str) -> Any:

@@ -3,44 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 from typing import Any
 
 import pytest
 
 from abyme.config import Limits
 from abyme.errors import BudgetExceeded, CallFailed
-from abyme.ledger import Account, Amount, Reservation, Spent
+from abyme.ledger import Account, Amount, Spent
 from abyme.ledger.tree import AT_ONCE
 from abyme.types import Usage
-
-UNLIMITED: dict[str, Any] = {"max_calls": None, "max_cost": None, "max_seconds": None}
+from support.ledger import UNLIMITED, account, asking, below, run, soon
 
 
 def tree(children: int = 2, hold: int = 300, **limits: Any) -> tuple[Account, list[Account]]:
     """A root of 1,000 tokens, and children that hold something each."""
-    root = Account(Limits(**{**UNLIMITED, "max_tokens": 1000, **limits}))
+    root = account(**{"max_tokens": 1000, **limits})
     nodes = [below(root, f"0.{number + 1}") for number in range(children)]
     for node in nodes:
         node.hold(Amount(hold))
     return root, nodes
-
-
-def below(parent: Account, name: str, **limits: Any) -> Account:
-    return parent.child(name, Limits(**{**UNLIMITED, **limits}))
-
-
-async def soon() -> None:
-    for _ in range(5):
-        await asyncio.sleep(0)
-
-
-def run(steps: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(steps, 20))
-
-
-def asking(node: Account, tokens: int, *, final: bool = False) -> asyncio.Task[Reservation]:
-    return asyncio.create_task(node.reserve(Amount(tokens), final=final))
 
 
 def entering(

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 from typing import Any
 
 import pytest
 
 from abyme.config import ChildLimits, Limits, children_above
 from abyme.errors import BudgetExceeded, CallFailed, ConfigError
-from abyme.ledger import Account, Amount, Reservation, Spent
+from abyme.ledger import Account, Amount, Spent
 from abyme.types import Usage
-
-UNLIMITED: dict[str, Any] = {"max_calls": None, "max_cost": None, "max_seconds": None}
+from support.ledger import UNLIMITED, account, asking, below, run, soon
 
 
 class Clock:
@@ -21,27 +19,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
-
-
-def account(**limits: Any) -> Account:
-    return Account(Limits(**{**UNLIMITED, **limits}))
-
-
-def below(parent: Account, node: str = "0.1", **limits: Any) -> Account:
-    return parent.child(node, Limits(**{**UNLIMITED, **limits}))
-
-
-async def soon() -> None:
-    for _ in range(5):
-        await asyncio.sleep(0)
-
-
-def run(steps: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(steps, 20))
-
-
-def asking(node: Account, tokens: int, *, final: bool = False) -> asyncio.Task[Reservation]:
-    return asyncio.create_task(node.reserve(Amount(tokens), final=final))
 
 
 def left(node: Account, kind: str = "tokens") -> Any:

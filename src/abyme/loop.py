@@ -39,7 +39,8 @@ from abyme.events import (
 from abyme.journal.conversation import Conversation
 from abyme.ledger import Account
 from abyme.models.base import Model, OnText, Request
-from abyme.models.caller import MOST_HELD, Caller
+from abyme.models.caller import Caller
+from abyme.models.sizing import MOST_HELD
 from abyme.repl import CellsRun, NodeRepl
 from abyme.types import CellResult, Finish, Message, Reply, Role
 
@@ -230,7 +231,7 @@ async def call(node: Node, kind: CallKind, key: str, messages: list[Message]) ->
     most = MOST_HELD if final else None
     request = Request(merged(messages), max_tokens=most, depth=node.node.count("."))
     if not final:
-        node.account.hold(node.caller.last_call(node.model, request))
+        node.account.hold(node.caller.sizing.last_call(node.model, request))
     return await node.caller.call(
         node.model,
         request,

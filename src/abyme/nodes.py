@@ -115,7 +115,7 @@ class Nodes:
             return f"{above}.{self._born[above]}"
 
         def entry(least: bool) -> tuple[Amount, Amount]:
-            return parent.caller.entry(model, _OPENING + len(birth.question), least=least)
+            return parent.caller.sizing.entry(model, _OPENING + len(birth.question), least=least)
 
         spent = None if before is None else self._tape.spent_below(before)
         return await parent.account.admit(name, entry, spent=spent)

@@ -36,10 +36,11 @@ from abyme.events import (
 )
 from abyme.ledger import Account, Amount
 from abyme.models.base import Model, OnText, Request
-from abyme.models.caller import LEAST_HELD, MOST_HELD, Caller
+from abyme.models.caller import Caller
 from abyme.models.prices import Price
 from abyme.models.retry import RetryPolicy, may_be_billed
 from abyme.models.scheduler import Scheduler
+from abyme.models.sizing import LEAST_HELD, MOST_HELD
 from abyme.types import Message, Reply, Usage
 
 PRICE = Price(input=1.0, cached=0.1, output=10.0)
@@ -303,7 +304,7 @@ def test_what_is_held_is_a_sixteenth_of_what_is_left_within_bounds(
         bench, model = Bench(max_tokens=most), Played("fine")
         model.max_output = 10_000
         request = Request((Message("user", "why?"),))
-        amount = bench.caller.last_call(model, request)
+        amount = bench.caller.sizing.last_call(model, request)
         assert amount.output_tokens == output
         if most != 1000:
             await bench.ask(model, request=Request(request.messages, max_tokens=output))

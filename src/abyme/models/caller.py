@@ -56,17 +56,8 @@ from abyme.models.patience import LEAST_SECONDS, LOOK_SECONDS, Patience
 from abyme.models.prices import Price, price_of_model
 from abyme.models.retry import RetryPolicy, may_be_billed
 from abyme.models.scheduler import Scheduler, Turn
+from abyme.models.sizing import Sizing
 from abyme.types import Message, Reply, Usage
-
-MARGIN = 1.25
-"""Reservations are this times the estimated input, plus the output asked for."""
-LEAST_OUTPUT = 256
-"""Tokens. A reply clamped to fewer by what is left of the budget is not worth asking for."""
-
-MODEST = 1 / 16
-"""The part of what a node may still spend that is kept for its last call, within the next two."""
-LEAST_HELD, MOST_HELD = 512, 4_096
-"""Output tokens that are kept for a last call at the least, and at the most."""
 
 _TURNS: frozenset[CallKind] = frozenset({"root", "final"})
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -97,6 +88,7 @@ class Caller:
         self._price_of = price_of
         self._policy = policy or RetryPolicy()
         self._sleep = sleep
+        self.sizing = Sizing(account, self._estimator, price_of)
         self._share = scheduler.share(limits.max_width)
         self._depth = 0
         self._known: set[str] = set()  # endpoints that have answered
@@ -109,6 +101,7 @@ class Caller:
         """
         child = copy.copy(self)
         child._account, child._limits = account, account.limits
+        child.sizing = self.sizing.of(account)
         child._depth = self._depth + 1
         return child
 
@@ -157,30 +150,6 @@ class Caller:
             finally:
                 call.reservation.release()  # nothing, once it was settled or charged
 
-    def last_call(self, model: Model, request: Request) -> Amount:
-        """What is to be held for a last call like ``request``."""
-        wanted, input_tokens = self._wanted(model, request)
-        price = self._price_of(model)
-        output = min(wanted, self._modest(input_tokens, price))
-        return _amount(input_tokens, output, 1, price)
-
-    def entry(self, model: Model, characters: int, *, least: bool) -> tuple[Amount, Amount]:
-        """What a child of ``model`` will hold, and that with its first call.
-
-        ``characters``: how long its opening is about. ``least``: what it can do with.
-        Raises :class:`BudgetExceeded` where there is not even that.
-        """
-        price = self._price_of(model)
-        input_tokens = math.ceil(MARGIN * self._estimator.tokens(model.name, characters))
-        output = LEAST_OUTPUT if least else self._modest(input_tokens, price)
-        output = min(output, model.max_output)
-        least_output = min(output, LEAST_OUTPUT)
-        both = self._affordable(
-            2 * output, 2 * input_tokens, price, 2 * least_output, who="a child"
-        )
-        hold = _amount(input_tokens, both // 2, 1, price)
-        return hold, _amount(2 * input_tokens, both, 2, price)
-
     # -- before it is sent ---------------------------------------------------------------------
 
     def _check_window(self, model: Model, request: Request) -> None:
@@ -209,7 +178,7 @@ class Caller:
         self._account.check_time(final=final)
 
         def size(least: bool) -> Amount:
-            return self._sized(model, request, final, calls, least)
+            return self.sizing.call(model, request, final=final, calls=calls, least=least)
 
         reservation = await self._account.reserve(
             size, final=final, turn=of_turn, waits=turn.give_back
@@ -221,79 +190,6 @@ class Caller:
             raise
         output = reservation.amount.output_tokens
         return msgspec.structs.replace(request, max_tokens=output), reservation
-
-    def _sized(
-        self, model: Model, request: Request, final: bool, calls: int, least: bool
-    ) -> Amount:
-        """What the request may cost, with the most output tokens that the budget bears.
-
-        A neighbour's reservation makes a call wait, never makes its reply shorter. What other
-        nodes hold does, but not below a modest reply: then the call waits for them to end.
-        ``least`` and the last call take what there is beside them.
-        """
-        wanted, input_tokens = self._wanted(model, request)
-        price = self._price_of(model)
-        enough = min(wanted, LEAST_OUTPUT)
-        most = self._affordable(wanted, input_tokens, price, enough, final=final)
-        beside = self._outputs(input_tokens, price, final=final, alone=False)
-        if not (least or final):
-            enough = min(wanted, self._modest(input_tokens, price))
-        output = max(min(most, *beside.values()), min(most, enough))
-        return _amount(input_tokens, int(output), calls, price)
-
-    def _wanted(self, model: Model, request: Request) -> tuple[int, int]:
-        """Output tokens to ask for where nothing is scarce, and input tokens to reserve."""
-        asked = request.max_tokens
-        output = model.max_output if asked is None else min(asked, model.max_output)
-        tokens = self._estimator.tokens(model.name, request.characters)
-        return output, math.ceil(MARGIN * tokens)
-
-    def _affordable(
-        self,
-        wanted: int,
-        input_tokens: int,
-        price: Price | None,
-        least: int,
-        *,
-        final: bool = False,
-        who: str = "this call",
-    ) -> int:
-        """Output tokens, ``wanted`` or fewer; raises where fewer than ``least`` are left.
-
-        Goes by what could be left when all in flight is over, and all other nodes have ended.
-        """
-        rooms = self._outputs(input_tokens, price, final=final, alone=True)
-        for kind, room in rooms.items():
-            if room < least:
-                need = f"{who} needs about {input_tokens:,} tokens in and {least:,} out"
-                raise self._account.too_little(kind, need, final=final)
-        return int(min(wanted, *rooms.values()))
-
-    def _modest(self, input_tokens: int, price: Price | None) -> int:
-        """Output tokens of a reply that takes a ``MODEST`` part of what the node has left."""
-        rooms = self._outputs(input_tokens, price, final=True, alone=True, part=MODEST)
-        return int(max(LEAST_HELD, min(MOST_HELD, *rooms.values())))
-
-    def _outputs(
-        self,
-        input_tokens: int,
-        price: Price | None,
-        *,
-        final: bool,
-        alone: bool,
-        part: float = 1.0,
-    ) -> dict[str, float]:
-        """The output tokens that there are by each kind of limit, beside those of the input."""
-        rooms = self._account.rooms(final=final, alone=alone)
-        cost = math.inf
-        if price is not None:
-            cost = price.output_for(part * rooms["cost"], input_tokens)
-        return {
-            "cost": cost,
-            "tokens": part * rooms["tokens"] - input_tokens,
-            "input_tokens": math.inf if input_tokens <= part * rooms["input_tokens"] else 0,
-            "output_tokens": part * rooms["output_tokens"],
-        }
 
     # -- while it is out -----------------------------------------------------------------------
 
@@ -479,8 +375,3 @@ def _hung(call: Call) -> CallTimeout:
 
 def _finite(seconds: float) -> float | None:
     return None if math.isinf(seconds) else seconds
-
-
-def _amount(input_tokens: int, output: int, calls: int, price: Price | None) -> Amount:
-    cost = None if price is None else price.cost(Usage(input_tokens, output))
-    return Amount(input_tokens + output, cost, calls, output)
