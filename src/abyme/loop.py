@@ -36,6 +36,7 @@ from abyme.events import (
     MessageAdded,
     TurnEnded,
 )
+from abyme.inside.shorten import shorten
 from abyme.journal.conversation import Conversation
 from abyme.ledger import Account
 from abyme.models.base import Model, OnText, Request
@@ -54,6 +55,16 @@ _COUNTED = {
     "cost": "dollars",
 }
 """What a model is told that each kind of limit counts."""
+
+
+_GROWS = 16_000
+"""Characters of a reply and of the message about its cells, nearly always: what a root has learned
+last is kept for when its last call is paid for. A child's is not: 20 of them would keep from each
+other what they need to work. Its last call leaves out what there is no room for."""
+_LEAST_SHOWN = 300
+"""Characters of a message that is cut; fewer say nothing."""
+_JOINT = 2
+"""Characters between two messages of the same role that are sent as one."""
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -231,7 +242,8 @@ async def call(node: Node, kind: CallKind, key: str, messages: list[Message]) ->
     most = MOST_HELD if final else None
     request = Request(merged(messages), max_tokens=most, depth=node.node.count("."))
     if not final:
-        node.account.hold(node.caller.sizing.last_call(node.model, request))
+        grows = 0 if request.depth else _GROWS
+        node.account.hold(node.caller.sizing.last_call(node.model, request, grows=grows))
     return await node.caller.call(
         node.model,
         request,
@@ -364,9 +376,10 @@ async def last_answer(node: Node, ended_by: AbymeError) -> Finish | None:
     """The answer of the reserved last call; None where even that cannot be had."""
     best = node.draft.text
     node.add("user", node.dialect.final_request(ended_by.for_code, node.question, best))
-    messages = node.history
-    if isinstance(ended_by, WindowExceeded):
-        messages = without_middle(messages, node.model.window)
+    room = node.caller.sizing.last_characters(node.model)
+    if isinstance(ended_by, WindowExceeded):  # the estimate was wrong; a token is no less
+        room = min(room, node.model.window // 2)
+    messages = without_middle(node.history, room)
     try:
         async with asyncio.timeout(_finite(node.account.seconds_left(final=True))):
             reply = await ask(node, "final", f"{node.node}/final{node.account.turns}", messages)
@@ -380,17 +393,23 @@ async def last_answer(node: Node, ended_by: AbymeError) -> Finish | None:
     return await value_of(node, said) or (node.draft if node.draft.text else None)
 
 
-def without_middle(history: list[Message], window: int) -> list[Message]:
-    """The opening and as many of the last messages as surely fit half of ``window`` tokens."""
-    opening, rest = history[:2], history[2:]
-    room = window // 2 - sum(len(message.text) for message in opening)
+def without_middle(history: list[Message], room: int) -> list[Message]:
+    """The opening, the last message, and of those between as many of the last as fit.
+
+    ``room``: characters for all of it. Of the first message that does not fit, its two ends.
+    """
+    opening, between, last = history[:2], history[2:-1], history[-1]
+    room -= sum(len(message.text) + _JOINT for message in history)
+    if room >= 0:
+        return history
+    room += sum(len(message.text) for message in between)
     kept: list[Message] = []
-    for message in reversed(rest):
-        room -= len(message.text)  # a token has at least one character, nearly always three
-        if room < 0:
+    for message in reversed(between):
+        if room < _LEAST_SHOWN:
             break
-        kept.insert(0, message)
-    return opening + kept
+        kept.append(Message(message.role, shorten(message.text, room)))
+        room -= len(message.text)
+    return [*opening, *reversed(kept), last]
 
 
 def turn_status(budget: dict[str, Any], *, priced: bool) -> TurnStatus:

@@ -230,13 +230,16 @@ class Account:
         self._tree.keep(self._line)
         self._tree.serve()
 
-    def rooms(self, *, final: bool = False, alone: bool = True) -> dict[str, float]:
+    def rooms(
+        self, *, final: bool = False, alone: bool = True, in_flight: bool = False
+    ) -> dict[str, float]:
         """What one call could get of each kind once all in flight is released.
 
         Kinds: calls, tokens, input_tokens, output_tokens, and cost in dollars. ``alone``: once
-        all other nodes have ended, too. ``inf`` where there is no limit; never below 0.
+        all other nodes have ended, too. ``in_flight``: now, beside what is in flight. ``inf`` where
+        there is no limit; never below 0.
         """
-        rooms = self._line.rooms(final=final, alone=alone)
+        rooms = self._line.rooms(final=final, alone=alone, in_flight=in_flight)
         rooms[COST] /= NANO
         return dict(zip(KINDS, rooms, strict=True))
 

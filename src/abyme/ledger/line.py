@@ -56,17 +56,21 @@ class Line:
                 need = f"this call may need {shown(kind, ask[kind])}" if ask[kind] > 1 else ""
                 raise level.refusal(kind, final, need)
 
-    def rooms(self, *, final: bool, alone: bool) -> list[float]:
+    def rooms(self, *, final: bool, alone: bool = False, in_flight: bool = False) -> list[float]:
         """What there is of each kind at the least, of all levels, once nothing is in flight.
 
-        ``alone``: once all other nodes have ended, too. ``inf`` without a limit, never below 0.
+        ``alone``: once all other nodes have ended, too. ``in_flight``: beside what is in flight.
+        ``inf`` without a limit, never below 0.
         """
         usable = self.own.hold if final else NOTHING
         rooms = [math.inf] * len(KINDS)
         for level, kept in self._kept(final):
             for kind, most in level.bounds:
                 held = kept[kind] if alone else level.held[kind] - usable[kind]
-                rooms[kind] = max(0, min(rooms[kind], most - level.settled[kind] - held))
+                left = most - level.settled[kind] - held
+                if in_flight:
+                    left -= level.reserved[kind]
+                rooms[kind] = max(0, min(rooms[kind], left))
         return rooms
 
     def too_little(self, kind: int, need: str, *, final: bool) -> BudgetExceeded:

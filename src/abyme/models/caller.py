@@ -11,8 +11,9 @@ same for every model:
 - A call's seconds begin with its first attempt. Waiting for its turn before that (``max_width``,
   the endpoint's width, budget that others have in flight) is bounded by the run's time alone: a
   batch of thousands does not time out in its own queue.
-- An attempt gets half of the call's seconds; where its siblings were answered long before, it is
-  cut sooner, once a call (:mod:`abyme.models.patience`).
+- An attempt gets half of the call's seconds, or of the run's where fewer are left, though not less
+  than a minute of these; where its siblings were answered long before, it is cut sooner, once a
+  call (:mod:`abyme.models.patience`).
 - Within a run, those who wait take turns by level: the turns of each depth of the tree are one, the
   calls that code makes at that depth another.
 
@@ -59,6 +60,8 @@ from abyme.models.scheduler import Scheduler, Turn
 from abyme.models.sizing import Sizing
 from abyme.types import Message, Reply, Usage
 
+_LEAST_SHARE = 60.0
+"""Seconds that an attempt gets, however few the run has left: a long reply takes as long."""
 _TURNS: frozenset[CallKind] = frozenset({"root", "final"})
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -268,12 +271,17 @@ class Caller:
                 call.sent = True
                 call.begin()
                 left = self._seconds_left(call)
-                share = self._policy.share * self._limits.call_seconds
-                timer.reschedule(loop.time() + min(left, share))
+                timer.reschedule(loop.time() + min(left, self._share_of(call)))
                 with self._watched(call, timer):
                     reply = await model.complete(call.request, call.on_text)
                 slot.answered(model.name, reply)
                 return reply
+
+    def _share_of(self, call: Call) -> float:
+        """Seconds for one attempt, so that one that hangs leaves time for another."""
+        share = self._policy.share
+        of_run = math.inf if call.final else share * self._account.seconds_left()
+        return min(share * self._limits.call_seconds, max(_LEAST_SHARE, of_run))
 
     @contextmanager
     def _watched(self, call: Call, timer: asyncio.Timeout) -> Iterator[None]:

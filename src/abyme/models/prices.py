@@ -64,6 +64,10 @@ class Price(msgspec.Struct, frozen=True):
             return math.inf if left >= 0 else 0.0
         return max(0.0, left / rate.output)
 
+    def input_for(self, dollars: float) -> float:
+        """Tokens of a short prompt that ``dollars`` pay for; ``inf`` where they are free."""
+        return dollars * _MILLION / self.input if self.input else math.inf
+
     def _rate(self, input_tokens: int) -> Price | Tier:
         for tier in reversed(self.tiers):
             if input_tokens > tier.above:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable
 
 from abyme.ledger import Account, Amount
@@ -60,12 +61,39 @@ class Sizing:
             output = max(output, min(most, enough))
         return _amount(input_tokens, output, calls, price)
 
-    def last_call(self, model: Model, request: Request) -> Amount:
-        """What is to be held for a last call like ``request``."""
+    def last_call(self, model: Model, request: Request, *, grows: int = 0) -> Amount:
+        """What is to be held for a last call like ``request``.
+
+        By then it may have grown by so many characters (``grows``): they are held for too, as far
+        as they take no more than a ``MODEST`` part of what is left.
+        """
         wanted, input_tokens = self._wanted(model, request)
         price = self._price_of(model)
         output = min(wanted, self._modest(input_tokens, price))
+        if grows:
+            rooms = self._account.rooms(final=True)
+            modest = {kind: MODEST * room for kind, room in rooms.items()}
+            more = min(self._input(model, grows), modest["tokens"], modest["input_tokens"])
+            if price is not None:
+                more = min(more, price.input_for(modest["cost"]))
+            input_tokens += int(more)
         return _amount(input_tokens, output, 1, price)
+
+    def last_characters(self, model: Model) -> int:
+        """So long the request of a last call may be that is to be made now; -1 for none.
+
+        Beside all that is in flight and that others hold, with a reply of ``LEAST_HELD`` tokens.
+        """
+        price = self._price_of(model)
+
+        def fits(characters: int) -> bool:
+            outputs = self._outputs(
+                self._input(model, characters), price, final=True, alone=False, in_flight=True
+            )
+            return min(outputs.values()) >= LEAST_HELD
+
+        most = self._estimator.fits(model.name, model.window, model.max_output)
+        return bisect_left(range(most + 1), True, key=lambda each: not fits(each)) - 1
 
     def entry(self, model: Model, characters: int, *, least: bool) -> tuple[Amount, Amount]:
         """What a child of ``model`` will hold, and that with its first call.
@@ -74,7 +102,7 @@ class Sizing:
         Raises :class:`BudgetExceeded` where there is not even that.
         """
         price = self._price_of(model)
-        input_tokens = math.ceil(MARGIN * self._estimator.tokens(model.name, characters))
+        input_tokens = self._input(model, characters)
         output = LEAST_OUTPUT if least else self._modest(input_tokens, price)
         output = min(output, model.max_output)
         least_output = min(output, LEAST_OUTPUT)
@@ -88,8 +116,11 @@ class Sizing:
         """Output tokens to ask for where nothing is scarce, and input tokens to reserve."""
         asked = request.max_tokens
         output = model.max_output if asked is None else min(asked, model.max_output)
-        tokens = self._estimator.tokens(model.name, request.characters)
-        return output, math.ceil(MARGIN * tokens)
+        return output, self._input(model, request.characters)
+
+    def _input(self, model: Model, characters: int) -> int:
+        """Input tokens to reserve for a prompt of so many characters."""
+        return math.ceil(MARGIN * self._estimator.tokens(model.name, characters))
 
     def _affordable(
         self,
@@ -124,10 +155,11 @@ class Sizing:
         *,
         final: bool,
         alone: bool,
+        in_flight: bool = False,
         part: float = 1.0,
     ) -> dict[str, float]:
         """The output tokens that there are by each kind of limit, beside those of the input."""
-        rooms = self._account.rooms(final=final, alone=alone)
+        rooms = self._account.rooms(final=final, alone=alone, in_flight=in_flight)
         cost = math.inf
         if price is not None:
             cost = price.output_for(part * rooms["cost"], input_tokens)

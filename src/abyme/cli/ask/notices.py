@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -18,8 +19,10 @@ from abyme.cli.text import (
     resumed_text,
     seconds_text,
 )
+from abyme.errors import BudgetExceeded
 from abyme.events import (
     AttemptFailed,
+    CallRefused,
     DataLoaded,
     DocumentLoaded,
     Event,
@@ -27,6 +30,7 @@ from abyme.events import (
     LimitReached,
     NodeEnded,
     QuestionAsked,
+    RunEnded,
     RunForked,
     RunResumed,
     RunStarted,
@@ -50,6 +54,7 @@ _MOST_FAILURES = 20
 _MOST_OF_CHILDREN = 20
 """Lines about children."""
 _WHY = 300
+_LIMIT = re.compile(r"max_\w+")
 
 
 class Notices:
@@ -65,6 +70,7 @@ class Notices:
         self._warned = False
         self._failures = 0
         self._of_children = 0
+        self._refused: Counter[str] = Counter()  # by limit
 
     def recall(self, before: Progress, *, in_turn: bool) -> None:
         """How far the run had come before it goes on; ``in_turn``: its last turn was not over."""
@@ -72,6 +78,9 @@ class Notices:
 
     def lines(self, event: Event) -> Iterator[str]:
         """What is to be said of ``event``; mostly nothing."""
+        if isinstance(event, CallRefused) and event.error_type == BudgetExceeded.__name__:
+            limit = _LIMIT.match(event.error)  # a batch is refused whole for want of calls
+            self._refused[limit[0] if limit else "max_calls"] += 1
         if parent_of(node := node_of(event)) and not isinstance(event, AttemptFailed):
             yield from self._of_child(node, event)
             return
@@ -116,6 +125,8 @@ class Notices:
                 yield "an answer typed beside unseen output is held for one turn"
             case LimitReached():
                 yield f"limit reached: {event.detail}"
+            case RunEnded() if event.answer.status == "complete" and self._refused:
+                yield _refused(self._refused)
             case _:
                 pass
 
@@ -239,3 +250,11 @@ def _encodings_text(counts: Mapping[str, int]) -> str:
     names = sorted(counts, key=lambda name: (-counts[name], name))
     more = ", …" if len(names) > 3 else ""
     return f"{sum(counts.values()):,} ({', '.join(names[:3])}{more})"
+
+
+def _refused(by_limit: Counter[str]) -> str:
+    """Of a run whose code went on without the answers that the budget did not pay for."""
+    count = by_limit.total()
+    were = "call was" if count == 1 else "calls were"
+    limits = ", ".join(limit for limit, _ in by_limit.most_common())
+    return f"{count:,} {were} refused ({limits}): the answer was found without them"
