@@ -132,6 +132,20 @@ def test_the_snapshot_of_a_child_says_whose_limit_leaves_the_least() -> None:
     run(steps())
 
 
+def test_what_is_in_flight_is_neither_used_nor_left() -> None:
+    async def steps() -> None:
+        root = account(max_tokens=1000)
+        (await root.reserve(Amount(100))).settle(Usage(100), 0.0)
+        flying = await root.reserve(Amount(700))
+        line = root.snapshot()["tokens"]
+        told = [line[kind] for kind in ("used", "reserved", "left", "share")]
+        assert told == [100, 700, 200, 0.1]
+        flying.charge()
+        assert root.snapshot()["tokens"]["share"] == 0.8
+
+    run(steps())
+
+
 def test_a_child_goes_on_with_what_it_had_spent_which_those_above_have_counted() -> None:
     async def steps() -> None:
         root = account(max_tokens=1000)

@@ -425,8 +425,10 @@ def turn_status(budget: dict[str, Any], *, priced: bool) -> TurnStatus:
         seconds_left=seconds["left"],
         calls_used=calls["used"],
         calls_left=calls["left"],
+        calls_under_way=calls["reserved"],
         cost_used=cost["used"] if priced else None,
         cost_left=cost["left"],
+        cost_set_aside=cost["reserved"] if priced else 0.0,
         shares=tuple(
             (what, budget[kind]["share"])
             for kind, what in _COUNTED.items()

@@ -7,6 +7,7 @@ import re
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from abyme.dialects.base import Dialect, Earlier, Opening, TurnReport, TurnStatus
 from abyme.dialects.cells import cells, parse, quietly
@@ -391,6 +392,16 @@ def test_an_unfinished_cell_of_a_cut_reply_is_no_cell() -> None:
     reply = "```repl\na = 1\n```\n```repl\nfor x in y:\n    re.sear"
     assert DIALECT.cells(reply, cut=True) == ("a = 1",)
     assert len(DIALECT.cells(reply)) == 2
+
+
+def test_calls_of_jobs_are_neither_used_nor_left() -> None:
+    status = TurnStatus(
+        turn=3, max_turns=9, calls_used=2, calls_left=70, cost_used=0.01, cost_left=0.5
+    )
+    assert "2 calls used, 70 left · $0.01 used, $0.50 left" in status_line(status)
+    status = replace(status, calls_under_way=1_064, cost_set_aside=3.93)
+    line = "2 calls used, 1,064 under way, 70 left · $0.01 used, $3.93 set aside, $0.50 left"
+    assert line in status_line(status)
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,11 @@ class TurnStatus(msgspec.Struct, frozen=True, kw_only=True):
     seconds_left: float | None = None
     calls_used: int = 0
     calls_left: int | None = None
+    calls_under_way: int = 0
+    """Those of jobs: neither used nor left. The same of ``cost_set_aside`` for them."""
     cost_used: float | None = None
     cost_left: float | None = None
+    cost_set_aside: float = 0.0
     shares: tuple[tuple[str, float], ...] = ()
     """Of each limit that there is: what it counts, as it is said, and which part of it is used."""
     recursion: bool = False

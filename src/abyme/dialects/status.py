@@ -20,9 +20,13 @@ def status_line(status: TurnStatus, calls: int = 0, failed: Sequence[FailedCall]
     """
     used = [_turn(status)]
     used.append(_used(_duration(status.seconds_used), status.seconds_left, _duration))
-    used.append(_used(_plural(status.calls_used, "call"), status.calls_left, "{:,}".format))
+    under_way = f", {status.calls_under_way:,} under way" if status.calls_under_way else ""
+    calls_used = _plural(status.calls_used, "call")
+    used.append(_used(calls_used, status.calls_left, "{:,}".format, under_way))
     if status.cost_used is not None:
-        used.append(_used(f"${status.cost_used:.2f}", status.cost_left, "${:.2f}".format))
+        aside = f", ${status.cost_set_aside:.2f} set aside" if status.cost_set_aside else ""
+        cost_used = f"${status.cost_used:.2f}"
+        used.append(_used(cost_used, status.cost_left, "${:.2f}".format, aside))
     if calls or failed:
         used.append(f"sub-calls this turn: {_failures(calls, failed)}")
     used.append(f"recursion {'on' if status.recursion else 'off'}")
@@ -80,8 +84,10 @@ def _turn(status: TurnStatus) -> str:
     return f"{line}, the last that can run code" if status.turn == status.max_turns else line
 
 
-def _used(used: str, left: float | None, format_left: Callable[..., str]) -> str:
-    return f"{used} used" if left is None else f"{used} used, {format_left(max(left, 0))} left"
+def _used(used: str, left: float | None, format_left: Callable[..., str], between: str = "") -> str:
+    """``between``: what is neither used nor left."""
+    used = f"{used} used{between}"
+    return used if left is None else f"{used}, {format_left(max(left, 0))} left"
 
 
 def _failures(calls: int, failed: Sequence[FailedCall]) -> str:

@@ -90,9 +90,12 @@ class Level:
         return None
 
     def share(self, kind: int) -> float:
-        """The part of the limit that is spent or in flight: 0 to 1, or above."""
+        """The part of the limit that is spent: 0 to 1, or above.
+
+        What is set aside for calls in flight is not in it: most of that comes back.
+        """
         most = self.most[kind]
-        return (self.settled[kind] + self.reserved[kind]) / most if most else 0.0
+        return self.settled[kind] / most if most else 0.0
 
     def refusal(self, kind: int, final: bool, need: str = "") -> BudgetExceeded:
         """One line: whose limit, what is used and kept, ``need``, and what raises it."""
