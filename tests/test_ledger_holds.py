@@ -320,6 +320,36 @@ def test_so_many_of_a_depth_at_once() -> None:
     run(steps())
 
 
+def test_children_that_wait_for_a_place_cost_nothing_at_each_call() -> None:
+    """Of 64 at work each has one that waits: they are not sized whenever a call has settled."""
+
+    async def steps() -> None:
+        root, nodes = tree(AT_ONCE, 0, max_tokens=10**9)
+        grown = [below(node, f"{node.node}.1") for node in nodes]
+        sized = 0
+
+        def entry(pressed: bool) -> tuple[Amount, Amount]:
+            nonlocal sized
+            sized += 1
+            return Amount(1), Amount(2)
+
+        waiting = [asyncio.create_task(node.admit(lambda: "more", entry)) for node in nodes]
+        await soon()
+        before = sized
+        assert before <= 3 * AT_ONCE
+        for node in grown:
+            for _ in range(10):
+                (await node.reserve(Amount(1))).settle(Usage(1), 0.0)
+        assert sized == before
+        grown[0].close()
+        await soon()
+        assert sum(task.done() for task in waiting) == 1
+        root.close()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+    run(steps())
+
+
 def test_one_that_goes_on_begins_even_where_it_can_do_nothing_more() -> None:
     async def steps() -> None:
         root, _ = tree(0)

@@ -121,11 +121,11 @@ class Account:
             return account
 
         def attempt(least: bool) -> Account | Blocked:
+            if self._tree.at_work[depth] >= AT_ONCE:  # looked at first: hundreds may wait for that
+                return Blocked(self._line.levels[0], held_up=True, crowded=False, full=True)
             asked = sized(least)
             if asked is None:
                 return begin(Amount())
-            if self._tree.at_work[depth] >= AT_ONCE:
-                return Blocked(self._line.levels[0], held_up=True, crowded=False)
             hold, whole = asked
             return self._line.blocked(whole.sums, spare=not least) or begin(hold)
 

@@ -24,6 +24,8 @@ class Blocked(NamedTuple):
     """It would not fit later either: other nodes hold too much."""
     crowded: bool = True
     """Further nodes would only hold more there."""
+    full: bool = False
+    """Enough nodes of that depth are at work: nobody who would be another need be asked."""
 
 
 class Line:

@@ -129,8 +129,13 @@ class Queue:
         moving: list[Waiter] = []
         taken: set[Level] = set()  # at which somebody waits for calls in flight
         crowded: dict[Level, None] = {}  # at which somebody is held up
+        full: tuple[Rank, Level] | None = None  # of which nobody more can begin, and why
         while heads:
             waiter = heads[0][2]
+            if full is not None and full[0] == waiter.rank:
+                held_up.append(HeldUp(waiter, full[1]))
+                heapq.heappop(heads)
+                continue
             if not taken.isdisjoint(waiter.places):
                 moving.append(waiter)
                 heapq.heappop(heads)
@@ -146,6 +151,8 @@ class Queue:
                     continue
             elif blocked.held_up:
                 held_up.append(HeldUp(waiter, blocked.place))
+                if blocked.full:
+                    full = waiter.rank, blocked.place
                 if blocked.crowded:
                     crowded[blocked.place] = None
             else:
