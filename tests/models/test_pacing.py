@@ -48,7 +48,7 @@ def play(
     return widths
 
 
-def refuse(pace: Pace, in_flight: int = 1, times: int = 1) -> None:
+def refuse(pace: Pace, in_flight: int = 2, times: int = 1) -> None:
     """So many that go out one after the other are refused, and nothing is let in."""
     for _ in range(times):
         pace.refused(pace.sent(in_flight))
@@ -118,6 +118,19 @@ def test_below_four_it_narrows_where_most_is_refused_and_never_below_one() -> No
     assert (pace.width, pace.doubling) == (2, False)
     refuse(pace, times=9)
     assert pace.width == 1
+
+
+def test_a_lone_request_is_not_refused_for_the_width() -> None:
+    pace = Pace()
+    for _ in range(3):
+        number = pace.sent(1)
+        assert pace.refused(number), "everybody waits as long as the endpoint said"
+        pace.ended(number)
+    assert (pace.width, pace.doubling) == (16, True)
+    first, second = pace.sent(1), pace.sent(2)
+    pace.refused(first)
+    assert pace.width < 16, "it was not alone any more"
+    pace.ended(second)
 
 
 def test_refusals_at_random_leave_it_some_width() -> None:

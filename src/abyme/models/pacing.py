@@ -20,6 +20,7 @@ one of several servers behind them or a share of all requests, and no width ends
 - Where most is refused, the time that the endpoint names is everybody's; else it is the time of
   the one that was refused. Where little is known (below the start, nothing on trial and nothing
   excused), one refusal is taken for all.
+- One that was alone in flight was not refused for the width: everybody waits, nothing narrows.
 - Below 4 it narrows only where most of what was tried since is refused.
 
 **Slowed down** means: calls take at least twice as long as in the best window so far. Doubling the
@@ -152,7 +153,7 @@ class Pace:
         self._narrowed = 0  # the last attempt that was out when it was last narrowed
         self._changed = 0  # the same, of any change that makes another speed likely
         self._latest = 0  # of those that were answered
-        self._out: dict[int, None] = {}  # in the order in which they went out
+        self._out: dict[int, int] = {}  # those out, as they went out; with how many were out then
         self._stalled = 0
         self._in_flight = 0  # when the last one went out
         self._peak = 0
@@ -181,7 +182,7 @@ class Pace:
     def sent(self, in_flight: int) -> int:
         """An attempt goes out, with ``in_flight`` in all; its number, to be told with its end."""
         self._sent += 1
-        self._out[self._sent] = None
+        self._out[self._sent] = in_flight
         self._in_flight = in_flight
         self._peak = max(self._peak, in_flight)
         return self._sent
@@ -212,6 +213,8 @@ class Pace:
 
         True where everybody is to wait as long as the endpoint said.
         """
+        if self._out == {number: 1}:
+            return True
         self._refused.append(number)
         excused = self._excused > _STRAY
         span = _MOSTLY if excused else max(6, min(_MOSTLY, self.width))
