@@ -303,6 +303,30 @@ def test_a_child_begins_with_less_where_all_would_wait() -> None:
     run(steps())
 
 
+def test_what_was_spent_too_much_is_taken_from_those_that_began_last() -> None:
+    async def steps() -> None:
+        root, nodes = tree(3, 200)
+        root.hold(Amount(100))
+        told = asyncio.create_task(root.overrun())
+        await soon()
+        (await nodes[0].reserve(Amount(100))).settle(Usage(450), 0.0)  # 450 + 700 of 1,000
+        assert [held(node) for node in (root, *nodes)] == [100, 200, 200, 50]
+        await soon()
+        assert not told.done(), "nobody is ended for that"
+        nodes[1].close()
+        assert held(nodes[2]) == 200, "it holds more as soon as there is more"
+        flying = await nodes[2].reserve(Amount(50))
+        flying.settle(Usage(400), 0.0)  # 850: the root's 100 fit, and 50 of those below
+        assert [held(node) for node in (root, nodes[0], nodes[2])] == [100, 50, 0]
+        await soon()
+        assert not told.done()
+        (await nodes[0].reserve(Amount(50), final=True)).settle(Usage(120), 0.0)
+        await soon()
+        assert "max_tokens" in str(told.result()), "what the root itself keeps is touched"
+
+    run(steps())
+
+
 def test_so_many_of_a_depth_at_once() -> None:
     async def steps() -> None:
         root, nodes = tree(AT_ONCE, 0)

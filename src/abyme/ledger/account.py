@@ -259,6 +259,7 @@ class Account:
         if spent is not None:
             for level in self._line.levels:
                 level.spend(spent, cost)
+            self._tree.make_good(self._line)
             self._tell_overrun()
         elif not self._closed:  # what was held is held again, before others can have it
             self._line.hold_again(reservation.of_hold)

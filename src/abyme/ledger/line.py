@@ -134,6 +134,13 @@ class Line:
         """What was held before is to be held again."""
         self.hold(each(int.__add__, self._wish, of_hold))
 
+    def hold_less(self, kind: int, by: int) -> int:
+        """Hold ``by`` less of a kind, or nothing more of it; how much less that is."""
+        less = min(by, self.own.hold[kind])
+        hold = tuple_of([held - less * (at == kind) for at, held in enumerate(self.own.hold)])
+        self._keep(hold)
+        return less
+
     @property
     def short(self) -> bool:
         """Whether less is held than should be."""

@@ -38,6 +38,8 @@ class Tree:
         self.queue = Queue()
         self.short: dict[Line, None] = {}
         """Those that hold less than they should, in the order in which that came up."""
+        self._open: dict[Level, Line] = {}
+        """The lines of all nodes that have not ended, by their own levels."""
         self.at_work: Counter[int] = Counter()
         """How many nodes of each depth have not ended."""
         self._opened = 0
@@ -46,12 +48,14 @@ class Tree:
         """A node begins."""
         self._opened += 1
         line.own.number = self._opened
+        self._open[line.own] = line
         self.at_work[len(line.levels) - 1] += 1
         if len(line.levels) > 1:
             line.levels[-2].below.add(line.own)
 
     def ended(self, line: Line) -> None:
         """A node has ended, and all below it."""
+        del self._open[line.own]
         self.at_work[len(line.levels) - 1] -= 1
         if len(line.levels) > 1:
             line.levels[-2].below.discard(line.own)
@@ -62,6 +66,26 @@ class Tree:
             self.short[line] = None
         else:
             self.short.pop(line, None)
+
+    def make_good(self, line: Line) -> None:
+        """More was spent at the last of ``line`` than was reserved: what is held gives way.
+
+        Of the nodes below a limit that is passed, those that began last hold less, as much as is
+        missing, until there is room again. Their last calls may be shorter then, or not be made.
+        """
+        for level in line.levels:
+            for kind, most in level.bounds:
+                missing = level.settled[kind] + level.reserved[kind] + level.held[kind] - most
+                if missing > 0:
+                    self._hold_less(level, kind, missing)
+
+    def _hold_less(self, above: Level, kind: int, missing: int) -> None:
+        below = [each for each in self._open.values() if above in each.levels[:-1]]
+        for line in sorted(below, key=lambda each: -each.own.number):
+            missing -= line.hold_less(kind, missing)
+            self.keep(line)
+            if not missing:
+                return
 
     async def granted(
         self,
