@@ -83,14 +83,14 @@ def test_it_grows_to_less_than_four_times_what_is_in_use(use: int, expected: int
     assert widths[-1] <= expected
 
 
-def test_an_explicit_width_is_the_start_until_the_first_refusal() -> None:
+def test_an_explicit_width_is_the_start_until_it_is_refused() -> None:
     pace = Pace()
     pace.begin_at(50)
     pace.begin_at(4)
     assert pace.width == 50
     pace.begin_at(5000)
     assert pace.width == 5000
-    refuse(pace, 5000)
+    refuse(pace, 5000, times=2)
     pace.begin_at(9000)
     assert pace.width == 2500
 
@@ -129,8 +129,8 @@ def test_a_lone_request_is_not_refused_for_the_width() -> None:
     assert (pace.width, pace.doubling) == (16, True)
     first, second = pace.sent(1), pace.sent(2)
     pace.refused(first)
-    assert pace.width < 16, "it was not alone any more"
-    pace.ended(second)
+    pace.refused(second)
+    assert pace.width < 16, "they were not alone any more"
 
 
 def test_refusals_at_random_leave_it_some_width() -> None:
@@ -211,10 +211,21 @@ def test_after_a_refusal_it_is_back_within_a_few_windows_and_never_doubles_again
 def test_successes_from_before_a_refusal_say_nothing_of_the_new_width() -> None:
     pace = Pace()
     out = [pace.sent(at + 1) for at in range(16)]
-    pace.refused(out[0])
-    for number in out[1:]:
+    for number in out[:2]:
+        pace.refused(number)
+    for number in out[2:]:
         pace.succeeded(number, Timed(1.0))
     assert pace.width == 8
+
+
+def test_one_refusal_by_itself_narrows_nothing() -> None:
+    """It would leave a batch of hundreds at 8 at once."""
+    pace = Pace()
+    out = [pace.sent(at + 1) for at in range(16)]
+    pace.refused(out[4])
+    assert (pace.width, pace.doubling) == (16, True)
+    pace.refused(out[6])
+    assert pace.width == 8, "two of seven are no chance"
 
 
 # -- slower --------------------------------------------------------------------------------------

@@ -97,7 +97,8 @@ def test_a_run_that_asks_for_more_width_gets_it_until_the_endpoint_refuses() -> 
             assert scheduler.limit("e") == 50
         async with scheduler.share(500).slot("e"):
             assert scheduler.limit("e") == 500
-        await refuse(scheduler)
+        for _ in range(2):
+            await refuse(scheduler)
         narrowed = scheduler.limit("e")
         assert narrowed < 50
         async with scheduler.share(500).slot("e"):

@@ -11,8 +11,8 @@ one of several servers behind them or a share of all requests, and no width ends
 
 - The *share* counts, of the attempts that went out last. What is still out counts as let in where
   one that went out later was refused: refusals come sooner than answers. A share that chance
-  explains beside the share that is *excused* does not narrow; at first that is one in fifty. Below
-  the start, where nothing has been excused, each refusal does.
+  explains beside the share that is *excused* does not narrow; at first that is one in fifty. Nor
+  does one refusal by itself. Below the start, where nothing has been excused, each does.
 - Narrowing is a *trial*: the width then stays until four would have been refused at the share
   from before. Where at least half of that share still is, narrowing was in vain: it is undone,
   doubling too, and the share is excused. Else it helped. An excuse fades with each window, and
@@ -250,7 +250,7 @@ class Pace:
         whole = max(_MOSTLY, self.width)
         for span in (min(_LATELY, whole), whole):
             refused, tried = self._lately(span, self._narrowed)
-            if careful or refused > _likely(tried, self._excused):
+            if careful or (refused > 1 and refused > _likely(tried, self._excused)):
                 self._try_narrower(refused / max(tried, _MOSTLY), least=_FEW)
                 return
 
