@@ -17,7 +17,6 @@ from statistics import median
 from typing import Any
 
 from abyme import RLM, Answer, Limits
-from abyme.engine import engine
 from abyme.events import (
     CallEnded,
     CallStarted,
@@ -28,11 +27,12 @@ from abyme.events import (
 )
 from abyme.journal.reader import read
 from abyme.journal.verify import verify
-from abyme.journal.writer import Journal, on_their_way
+from abyme.journal.writer import Journal
 from abyme.models.base import Request
 from abyme.models.scripted import Scripted
 from abyme.types import Usage
 from benchmarks.figures import Bench, Row, alternate, cell
+from benchmarks.settled import settled
 
 _CALLS = 2_000
 _PROMPT, _REPLY = 2_000, 500
@@ -201,13 +201,8 @@ def _run(bench: Bench, replies: list[str], context: Any, **limits: Any) -> tuple
 
     rlm = RLM(Scripted(replies, sub), runs=bench.folder / "runs", limits=Limits(**limits))
     answer = rlm.completion("How many?", context)
-    engine().submit(_settled()).result()
+    settled()
     return answer, bench.folder / "runs" / answer.run
-
-
-async def _settled() -> None:
-    """Until nothing is renamed any more: a journal follows to the disk behind its run."""
-    await asyncio.gather(*on_their_way())
 
 
 def _distinct(folder: Path) -> set[str]:

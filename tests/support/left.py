@@ -11,18 +11,23 @@ from typing import Any
 from abyme.engine import engine
 
 
-def workers() -> set[int]:
-    """Processes that a zygote of ours forked and that are alive; the zygote itself is kept warm."""
-    parents = {}
+def workers() -> dict[int, str]:
+    """Processes that a zygote of ours forked and that are alive, and what the kernel says of each.
+
+    The zygote itself is kept warm.
+    """
+    stats = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                stat = (entry / "stat").read_text()
+                stats[int(entry.name)] = (stat, (entry / "cmdline").read_bytes())
             except (FileNotFoundError, ProcessLookupError):
                 continue
-            if fields[0] != "Z":
-                parents[int(entry.name)] = int(fields[1])
-    return {pid for pid, parent in parents.items() if parents.get(parent) == os.getpid()}
+    fields = {pid: stat.rpartition(")")[2].split() for pid, (stat, _) in stats.items()}
+    parents = {pid: int(each[1]) for pid, each in fields.items() if each[0] != "Z"}
+    left = [pid for pid, parent in parents.items() if parents.get(parent) == os.getpid()]
+    return {pid: f"{stats[pid][0]} {stats[pid][1]!r}; forked by {parents[pid]}" for pid in left}
 
 
 def tasks() -> set[str]:
