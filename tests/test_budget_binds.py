@@ -113,6 +113,7 @@ def test_a_limit_of_dollars_that_could_not_bind_refuses_to_start(
             assert "--price 1,4" in done.stderr and "abyme.toml" in done.stderr
         child = abyme("ask", "q?", data, *url, "--child-cost", "1", runs=runs)
         assert child.returncode == 2 and "a limit of $1 is set" in child.stderr
+        assert "or without --child-cost" in child.stderr
         for more in ((), ("--max-cost", "none"), ("--max-cost", "5", "--price", "0,0")):
             assert abyme("ask", "q?", data, *url, *more, runs=runs).returncode == 0
 

@@ -52,16 +52,19 @@ CHARTS: dict[str, tuple[str, Callable[[Trials], Chart]]] = {
 
 
 def write(folder: Path, page: Path) -> None:
-    """Draw what there are results for, and renew the page's tables, where there is a page."""
+    """Draw what there are results for, and renew the page's tables; a new page has these alone."""
     parts = {name: Results(folder, name) for name in PARTS}
     for name, (part, draw) in CHARTS.items():
         if parts[part].trials:
             (folder / f"{name}.svg").write_text(draw(parts[part].trials).svg(), encoding="utf-8")
+    blocks = dict(_blocks(parts))
     if page.exists():
         text = page.read_text(encoding="utf-8")
-        for marker, block in _blocks(parts):
-            text = renewed(text, marker, block)
-        page.write_text(text, encoding="utf-8")
+    else:
+        text = "\n\n".join(f"<!-- {marker} -->\n<!-- /{marker} -->" for marker in blocks) + "\n"
+    for marker, block in blocks.items():
+        text = renewed(text, marker, block)
+    page.write_text(text, encoding="utf-8")
 
 
 def renewed(text: str, marker: str, block: str) -> str:

@@ -112,11 +112,12 @@ class RLM:
         when they are given: whoever names one relies on it.
         """
         limits = self._limits
-        costs = [*(child.max_cost for child in limits.children), limits.max_cost]
-        limit = next((cost for cost in costs if cost is not None), None)
+        of_child = next((c.max_cost for c in limits.children if c.max_cost is not None), None)
+        limit = limits.max_cost if of_child is None else of_child
         models = unpriced(self._price_of, self._model, self._sub_model, *self._child_models)
         if limit is not None and models:
-            raise cannot_bind(limit, models, self._model.name, self._sub_model.name)
+            names = self._model.name, self._sub_model.name
+            raise cannot_bind(limit, models, *names, of_child=of_child is not None)
 
     @classmethod
     def of_run(

@@ -124,3 +124,11 @@ def test_of_two_models_either_may_be_unknown() -> None:
         "30 turns"
     )
     assert limits_text({"max_cost": None, "max_turns": 1}, unpriced) == "1 turn"
+
+
+def test_flags_for_children_where_there_are_none_are_told(tmp_path: Path) -> None:
+    flags = {"child_turns": "3", "child_cost": "1"}
+    (line,) = said(tmp_path, "", flags=flags)
+    assert line.startswith("there are no children below --max-depth 2: --child-")
+    assert said(tmp_path, "", flags={**flags, "max_depth": "2"}) == []
+    assert said(tmp_path, "", flags=flags, quiet=True) == []

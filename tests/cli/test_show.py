@@ -24,6 +24,7 @@ from abyme.cli.show import show, show_json
 from abyme.errors import JournalError, ModelError
 from abyme.journal.format import line_hash
 from abyme.models.scripted import Scripted
+from support.command import abyme
 from support.runs import ask, cell, scripted_rlm
 
 HOSTILE = "\x1b[31mred\x07 [bold]x[/bold] [link=http://x]y[/link] \u202egpj\u2066 a\rb"
@@ -475,3 +476,11 @@ def test_a_change_of_model_is_told(runs: Path) -> None:
         lines: list[str] = []
         show(runs / run, lines.append)
         assert sum("from here on it asks another" in line for line in lines) == 1, lines
+
+
+def test_a_question_that_holds_a_text_is_shown_by_its_beginning(runs: Path) -> None:
+    rlm = scripted_rlm(runs, [cell("FINAL(1)")])
+    answer = rlm.completion("How many words? " + "word " * 50_000, "text")
+    shown = abyme("show", answer.run, runs=runs).stdout
+    assert "How many words? word" in shown and "more characters" in shown
+    assert len(shown) < 3_000

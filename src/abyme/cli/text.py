@@ -86,7 +86,7 @@ def bytes_text(count: int) -> str:
     size = float(count)
     for unit in ("bytes", "kB", "MB", "GB"):
         if size < 1000:
-            return f"{count:,} bytes" if unit == "bytes" else f"{size:.1f} {unit}"
+            return plural(count, "byte") if unit == "bytes" else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.1f} TB"
 

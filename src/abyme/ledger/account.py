@@ -9,7 +9,7 @@ from typing import Any
 
 from abyme.config import Limits
 from abyme.errors import BudgetExceeded, CallFailed
-from abyme.ledger.amounts import COST, KINDS, NANO, NOTHING, Amount, Spent
+from abyme.ledger.amounts import COST, KINDS, NANO, NOTHING, Amount, Spent, shown
 from abyme.ledger.level import Level
 from abyme.ledger.line import Blocked, Line
 from abyme.ledger.queue import CALL, LAST_CALL, TURN, child_rank
@@ -102,6 +102,8 @@ class Account:
         even where it can do nothing more.
         """
         depth = len(self._accounts)
+        if spent is None:
+            self._refuse_hopeless(entry(True)[1], depth)
 
         def sized(least: bool) -> tuple[Amount, Amount] | None:
             self._refuse_ended()
@@ -132,6 +134,19 @@ class Account:
         if not self._tree.queue.empty:
             sized(False)
         return await self._tree.granted(self._line, attempt, child_rank(depth), Account.close)
+
+    def _refuse_hopeless(self, whole: Amount, depth: int) -> None:
+        """Raise where a child's own limits do not pay for the least that one can do with."""
+        limits = self._accounts[0].limits.at_depth(depth)
+        own = Level("", limits, of_child=False)
+        kind = own.binding(whole.sums, NOTHING, in_flight=False)
+        if kind is not None:
+            most, needs = own.most[kind] or 0, whole.sums[kind]
+            raise BudgetExceeded(
+                f"max_{KINDS[kind]}",
+                f"max_{KINDS[kind]} of a child is {shown(kind, most)}: with its first call and its "
+                f"last it needs about {shown(kind, needs)}",
+            )
 
     @property
     def closed(self) -> bool:

@@ -147,18 +147,21 @@ def unpriced(price: Callable[[Model], Price | None], *models: Model) -> tuple[st
     return tuple(dict.fromkeys(model.name for model in models if price(model) is None))
 
 
-def cannot_bind(max_cost: float, models: Sequence[str], main: str, sub: str) -> ConfigError:
+def cannot_bind(
+    max_cost: float, models: Sequence[str], main: str, sub: str, *, of_child: bool = False
+) -> ConfigError:
     """The error that a limit on dollars was set and the price of ``models`` is not known.
 
-    ``main``: the model whose price ``--price`` names; ``--sub-price`` names that of ``sub``, and
-    ``--child-price`` any other's.
+    ``of_child``: the limit is a child's. ``main``: the model whose price ``--price`` names;
+    ``--sub-price`` names that of ``sub``, and ``--child-price`` any other's.
     """
     named = {sub: "--sub-price 1,4", main: "--price 1,4"}
     flags = " ".join(dict.fromkeys(named.get(name, "--child-price 1,4") for name in models))
+    without = "without --child-cost" if of_child else "--max-cost none"
     return ConfigError(
         f"a limit of ${max_cost:g} is set and could not bind: the price of "
         f"{' and '.join(models)} is not known; give it in dollars per million tokens in and out "
-        f"({flags}, or in your own abyme.toml; 0,0 where it is free), or --max-cost none"
+        f"({flags}, or in your own abyme.toml; 0,0 where it is free), or {without}"
     )
 
 

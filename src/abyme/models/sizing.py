@@ -98,18 +98,18 @@ class Sizing:
     def entry(self, model: Model, characters: int, *, least: bool) -> tuple[Amount, Amount]:
         """What a child of ``model`` will hold, and that with its first call.
 
-        ``characters``: how long its opening is about. ``least``: what it can do with.
+        ``characters``: how long its opening is about. ``least``: what it can do with, the
+        ``LEAST_HELD`` tokens of a last reply and the ``LEAST_OUTPUT`` of a first.
         Raises :class:`BudgetExceeded` where there is not even that.
         """
-        price = self._price_of(model)
+        price, most = self._price_of(model), model.max_output
         input_tokens = self._input(model, characters)
-        output = LEAST_OUTPUT if least else self._modest(input_tokens, price)
-        output = min(output, model.max_output)
-        least_output = min(output, LEAST_OUTPUT)
-        both = self._affordable(
-            2 * output, 2 * input_tokens, price, 2 * least_output, who="a child"
-        )
-        hold = _amount(input_tokens, both // 2, 1, price)
+        held, first = min(LEAST_HELD, most), min(LEAST_OUTPUT, most)
+        wanted = held + first
+        if not least:
+            wanted = max(wanted, 2 * min(self._modest(input_tokens, price), most))
+        both = self._affordable(wanted, 2 * input_tokens, price, held + first, who="a child")
+        hold = _amount(input_tokens, max(held, both // 2), 1, price)
         return hold, _amount(2 * input_tokens, both, 2, price)
 
     def _wanted(self, model: Model, request: Request) -> tuple[int, int]:

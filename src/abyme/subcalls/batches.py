@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
-from abyme.errors import AbymeError, BudgetExceeded, DataError, JournalError
+from abyme.errors import AbymeError, BudgetExceeded, CallFailed, DataError, JournalError
 from abyme.sandbox.answering import error_frame
 from abyme.subcalls.book import Identified
 from abyme.subcalls.rerun import NOT_MADE
@@ -15,6 +15,10 @@ from abyme.unbroken import to_the_end
 MAX_BATCH = 100_000
 FATAL = (JournalError, DataError)
 """What ends the run rather than one item of a batch."""
+
+IN_A_ROW = 64
+"""Calls refused one after the other; a single one may just be too dear."""
+UNASKED = f"not asked: the budget did not pay for {IN_A_ROW} in a row before it"
 
 Item = dict[str, Any]
 """``{"value": …}``, or ``{"error": {"type": …, "message": …}}``: as the REPL is told of it."""
@@ -33,23 +37,27 @@ async def answer_all(
 ) -> None:
     """Make all ``calls``, ``width`` of them at once; ``settle`` is told of each as it is over.
 
-    Once one was refused for want of money the rest need not ask one by one. Raises what is
-    :data:`FATAL`; cancelling it cancels what is in flight.
+    Once so many in a row were refused for want of budget as ``IN_A_ROW`` the rest need not ask one
+    by one. Raises what is :data:`FATAL`; cancelling it cancels what is in flight.
     """
     waiting = iter(calls)
-    refused: list[AbymeError] = []
+    in_a_row, refused = 0, False
 
     async def work() -> None:
+        nonlocal in_a_row, refused
         for index, call in waiting:
+            # Where a cell runs again, those without a record are the ones that were not asked then.
+            unasked = refused if call.recorded is NOT_MADE else in_a_row >= IN_A_ROW
             try:
-                if refused and call.recorded in (None, NOT_MADE):
-                    raise refused[0]
+                if unasked and call.recorded in (None, NOT_MADE):
+                    raise CallFailed(UNASKED, BudgetExceeded.__name__)
                 item = {"value": await ask(call, index)}
+                in_a_row = 0
             except FATAL:
                 raise
             except AbymeError as error:
                 if error.kind == BudgetExceeded.__name__:
-                    refused.append(error)
+                    refused, in_a_row = True, in_a_row + 1
                 item = failed(error)
             settle(index, item)
 

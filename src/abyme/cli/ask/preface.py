@@ -25,12 +25,21 @@ def preface(settings: Loaded, choice: Choice, *, quiet: bool) -> Iterator[str]:
             yield choice.note
         for variable, meant in settings.unknown.items():
             yield f"{variable} means nothing" + (f": did you mean {meant}?" if meant else "")
+        yield from _idle(settings)
     names = _of_folder(settings, choice)
     clauses = [f"sets {', '.join(_setting(settings, name) for name in names)}"] if names else []
     clauses += _refusal(settings)
     decides = {"model", "sub_model", "child_model", *LIMITS}.intersection(names)
     if clauses and (decides or not quiet):
         yield f"{_FOLDER} {'; it '.join(clauses)}"
+
+
+def _idle(settings: Loaded) -> Iterator[str]:
+    """What was asked of children, where there are none."""
+    origins = (origin for name, origin in settings.origins.items() if name.startswith("child"))
+    flags = [origin for origin in origins if origin.startswith("--")]
+    if flags and settings.settings.limits.max_depth == 1:
+        yield f"there are no children below --max-depth 2: {', '.join(flags)} does nothing"
 
 
 def _of_folder(settings: Loaded, choice: Choice) -> list[str]:

@@ -53,7 +53,7 @@ def head(parts: Head) -> Iterator[Piece]:
     base = f" · {started.base_url}" if started.base_url else ""
     models = models_text(started.model, started.sub_model, started.child_models)
     yield _labelled("model", models + base)
-    yield _labelled("question", " ".join(started.question.split()), "bold")
+    yield _question(started.question)
     if parts.data is not None:
         data = f"{plural(parts.data.documents, 'document')}, {bytes_text(parts.data.bytes)}"
         if parts.data.skipped:
@@ -69,7 +69,7 @@ def _child_head(parts: Head, node: NodeStarted) -> Iterator[Piece]:
     cell = f", asked by cell {cell_of(node.key)} of {node.parent}"
     yield _labelled("child", f"{node.node}{cell}")
     yield _labelled("model", node.model)
-    yield _labelled("question", " ".join(node.question.split()), "bold")
+    yield _question(node.question)
     yield _labelled("data", parts.given or "not known")
 
 
@@ -279,6 +279,11 @@ def _brief(text: str, ends: tuple[int, int]) -> str:
 
 def _labelled(label: str, text: str, style: Style = "") -> Line:
     return line((f"{label}: ", "dim"), (text, style), rest=" " * _LABEL)
+
+
+def _question(text: str) -> Line:
+    """On one line; of one that holds a text of its own, the beginning."""
+    return _labelled("question", _brief(" ".join(text.split()), _OUTPUT), "bold")
 
 
 def _when(at: float) -> str:
