@@ -5,7 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 STDLIB = $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
-JOBS ?= 2
+# Three for two cores: two fifths of the time tests wait for deadlines and for processes.
+JOBS ?= 3
 
 .PHONY: demo test check bench bench-reader study lock clean
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from statistics import median
 
 from abyme import RLM
+from abyme.engine import engine
 from abyme.journal.find import find_runs
 from abyme.journal.index import INDEX
 from abyme.journal.wanted import EVERYTHING, Wanted
 from abyme.models.scripted import Scripted
 from benchmarks.figures import Bench, Row, alternate, cell
-from benchmarks.settled import settled
 
 _RUNS = 5_000
 
@@ -53,7 +53,7 @@ def _many(runs: Path) -> Path:
     """A folder of runs that are alike, all but the newest a day and more old."""
     rlm = RLM(Scripted([cell("FINAL(1)")], None), runs=runs)
     first = runs / rlm.completion("Which steamer is the oldest? " * 10, "some text").run
-    settled()
+    engine().settle()
     journal = (first / "journal.jsonl").read_text()
     now = time.time()
     for number in range(1, _RUNS):

@@ -17,6 +17,7 @@ from statistics import median
 from typing import Any
 
 from abyme import RLM, Answer, Limits
+from abyme.engine import engine
 from abyme.events import (
     CallEnded,
     CallStarted,
@@ -32,7 +33,6 @@ from abyme.models.base import Request
 from abyme.models.scripted import Scripted
 from abyme.types import Usage
 from benchmarks.figures import Bench, Row, alternate, cell
-from benchmarks.settled import settled
 
 _CALLS = 2_000
 _PROMPT, _REPLY = 2_000, 500
@@ -201,7 +201,7 @@ def _run(bench: Bench, replies: list[str], context: Any, **limits: Any) -> tuple
 
     rlm = RLM(Scripted(replies, sub), runs=bench.folder / "runs", limits=Limits(**limits))
     answer = rlm.completion("How many?", context)
-    settled()
+    engine().settle()  # else files are renamed while they are counted
     return answer, bench.folder / "runs" / answer.run
 
 

@@ -159,6 +159,14 @@ class Engine:
         """Call ``function`` in the engine's thread."""
         self._loop.call_soon_threadsafe(function)
 
+    def settle(self) -> None:
+        """Wait until the journals of all runs that are over are on the disk, their texts packed.
+
+        For whoever moves, counts or removes their files: an answer does not wait for that. Not for
+        the engine's own thread.
+        """
+        self.submit(_settled()).result()
+
     def resolve(self, model: str | Model, base_url: str | None, api_key: str | None) -> Model:
         """The model that a user named; its connections are the engine's.
 
@@ -207,6 +215,11 @@ class Engine:
             await asyncio.wait(behind, timeout=_SETTLE_SECONDS)
         await self._transport.close()
         await zygotes.close()
+
+
+async def _settled() -> None:
+    if behind := on_their_way():
+        await asyncio.wait(behind)
 
 
 _engine: Engine | None = None

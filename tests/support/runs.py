@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,7 +10,6 @@ from abyme import RLM, Answer, Limits
 from abyme.engine import engine
 from abyme.events import Event
 from abyme.journal.reader import read
-from abyme.journal.writer import on_their_way
 from abyme.models.scripted import Scripted
 from abyme.sandbox.process import ProcessSandbox
 
@@ -47,11 +45,7 @@ def settled() -> None:
     For tests that look at files: a run's answer does not wait for that.
     """
 
-    async def wait() -> None:
-        if behind := on_their_way():
-            await asyncio.wait(behind, timeout=30)
-
-    engine().submit(wait()).result(40)
+    engine().settle()
 
 
 def events_of(runs: Path, answer: Answer) -> list[Event]:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from abyme.config import Limits
 from abyme.conformance.trial import SECONDS, Trial, Untried, ends, holds, loaded, same, within
+from abyme.engine import engine
 from abyme.errors import SandboxError
 from abyme.events import Event, MessageAdded, WorkerEnded, WorkerRestored
 from abyme.journal.reader import read
@@ -52,6 +53,7 @@ class RestoreChecks(Trial):
                 Scripted(replies, sub), runs=runs, sandbox=self.sandbox(), limits=limits, **options
             )
             answer = await rlm.acompletion("what is it?", "some text\n")
+            await asyncio.to_thread(engine().settle)  # the folder goes
             events = await asyncio.to_thread(
                 lambda: [record.event for record in read(runs / answer.run)]
             )
