@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import math
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from abyme import RLM, ConfigError, Limits
+from abyme import RLM, ConfigError, Limits, replay
 from abyme.events import CallRefused, CellEnded, HostCalled
+from abyme.subcalls import book
 from abyme.subcalls.batches import IN_A_ROW
 from support.runs import ask, cell, events_of, of_kind, scripted_rlm, settled, told
 from support.stub import Stub
@@ -233,3 +236,41 @@ def test_half_a_character_in_each_of_two_pieces_is_one(runs: Path) -> None:
         stream = RLM("m", base_url=stub.url, runs=runs).stream("q", "text")
         list(stream)
     assert stream.answer.text == "\U0001f600"
+
+
+def test_refused_batches_leave_nothing_in_the_host(runs: Path) -> None:
+    code = (
+        "whys = set()\nfor n in range(30):\n"
+        "    try: llm_query_batched([f'{n} {i}' for i in range(5_000)])\n"
+        "    except BudgetExceeded as e: whys.add(str(e)[:13])\n"
+        "FINAL([sorted(whys), llm_query('0 0')])"
+    )
+    seen: list[int] = []
+
+    def count(_: Any) -> str:
+        gc.collect()
+        seen.append(sum(len(found) for found in gc.get_objects() if type(found) is Counter))
+        return "y"
+
+    answer = ask(runs, [cell(code)], count, limits=Limits(max_calls=100))
+    assert answer.value == [["5,000 prompts"], "y"]
+    assert seen[0] < 5_000, "the keys of 150,000 calls that nobody made"
+    assert replay(answer.run, runs=runs).identical
+
+
+def test_calls_that_are_refused_are_bounded_in_a_cell(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(book, "MAX_REFUSED", 50)
+    code = (
+        "whys = []\nfor n in range(200):\n"
+        "    try: llm_query(str(n))\n"
+        "    except BudgetExceeded as e: whys.append(str(e))\n"
+        "print(len(whys), whys[-1])"
+    )
+    replies = [cell(code), cell("FINAL(1)")]
+    answer = ask(runs, replies, lambda _: "y", limits=Limits(max_calls=4, max_turns=1))
+    events = events_of(runs, answer)
+    assert len(of_kind(events, CallRefused)) <= 51
+    assert "50 calls of this cell were refused" in of_kind(events, CellEnded)[0].result.output
+    assert replay(answer.run, runs=runs).identical

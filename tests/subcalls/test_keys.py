@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from abyme.subcalls import keys
-from abyme.subcalls.keys import Keys, request_hash
+from abyme.subcalls.keys import Keys, hashes, request_hash
 
 SHORT = st.text(st.characters(codec=None), max_size=20)  # lone surrogates too
 TEXT = SHORT | st.builds(
@@ -48,6 +48,16 @@ def test_the_hash_of_a_request_is_over_its_canonical_json(
 def test_calls_of_a_batch_have_the_keys_that_they_would_have_alone(prompts: list[str]) -> None:
     requests: list[tuple[str, dict[str, Any]]] = [("batched", {"prompts": prompts})]
     requests += [("one", {"prompt": prompt, "model": None}) for prompt in prompts]
-    alone = Keys("0")
-    assert Keys("0").each(1, requests) == [alone.next(1, *request) for request in requests]
-    assert Keys("0").each(1, requests[:1]) == [f"0/1/{first_hash(*requests[0])}/0"]
+    alone = [digest for request in requests for digest in hashes([request])]
+    assert hashes(requests, {}) == alone == [first_hash(*request) for request in requests]
+
+
+def test_equal_calls_of_a_cell_are_counted_and_may_be_taken_back() -> None:
+    keys = Keys("0")
+    given = keys.each(1, ["a", "b", "a"])
+    assert given == ["0/1/a/0", "0/1/b/0", "0/1/a/1"]
+    keys.take_back(1, given[1:])
+    assert keys.each(1, ["a", "b"]) == ["0/1/a/1", "0/1/b/0"]
+    assert keys.each(2, ["a"]) == ["0/2/a/0"]
+    keys.start_cell(1)
+    assert keys.each(1, ["a"]) == ["0/1/a/0"]

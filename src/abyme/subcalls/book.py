@@ -8,14 +8,18 @@ from typing import Any
 
 import msgspec
 
-from abyme.errors import AbymeError, CallFailed
+from abyme.errors import AbymeError, BudgetExceeded, CallFailed
 from abyme.inside.hits import cut_end
 from abyme.journal.outcomes import GIVEN_UP, Outcome
-from abyme.subcalls.keys import Keys
+from abyme.subcalls.keys import Keys, Request, Written, hashes
 from abyme.subcalls.rerun import NOT_MADE, Rerun
+from abyme.threads import aside
 from abyme.types import FailedCall
+from abyme.unbroken import to_the_end
 
 _FAILED_KEPT = 1_000
+MAX_REFUSED = 10_000
+"""Calls of a cell that were refused for want of budget: each costs a line in the journal."""
 GIVEN_UP_SECONDS = 600.0
 """How long code that runs again may wait for what it gave up when it first ran."""
 
@@ -55,12 +59,14 @@ class CellCalls(msgspec.Struct):
     """Sub-calls of one cell: how many, and those that failed."""
 
     made: int = 0
+    refused: int = 0
     asked: int = 0
     """Calls of tools and ``budget``."""
     failed: list[FailedCall] = msgspec.field(default_factory=list)
 
     def add_failure(self, error: AbymeError, index: int | None) -> None:
         """One failed; ``index`` is its place in a batch."""
+        self.refused += error.kind == BudgetExceeded.__name__
         if len(self.failed) < _FAILED_KEPT:
             self.failed.append(FailedCall(cut_end(error.for_code, 500), index))
 
@@ -84,16 +90,27 @@ class CallBook:
         return self._cells.setdefault(cell, CellCalls())
 
     async def identify(
-        self, asker: Asker, requests: Sequence[tuple[str, dict[str, Any]]]
+        self,
+        asker: Asker,
+        requests: Sequence[Request],
+        written: Written | None = None,
+        *,
+        many: bool = False,
     ) -> list[Identified]:
-        """The calls of these names and arguments.
+        """The calls of these names and arguments; ``written`` spares writing long texts again.
 
-        A thread that has come further than it had when its cell first ran waits for the cells that
-        are run again.
+        Where they are ``many`` they are hashed beside the engine. A thread that has come further
+        than it had when its cell first ran waits for the cells that are run again.
         """
         cell = asker.cell
-        keys = self._keys.each(cell, requests)
-        asker.keys.append(keys[0])
+
+        async def count() -> list[str]:
+            keys = self._keys.each(cell, await aside(many, hashes, requests, written))
+            asker.keys.append(keys[0])
+            return keys
+
+        # To its end: what is given up is counted when its cell runs again, too.
+        keys = await (to_the_end(count()) if many else count())
         rerun = self.rerun
         if rerun is None:
             return [Identified(key, cell) for key in keys]
@@ -109,6 +126,19 @@ class CallBook:
         """Wait where the code gave this call up when it first ran: it will do so again."""
         if call.recorded is GIVEN_UP:
             await asyncio.sleep(GIVEN_UP_SECONDS)
+
+    def take_back(self, calls: Sequence[Identified]) -> None:
+        """None of these calls of one cell is made: a batch is refused whole."""
+        for cell in {call.cell for call in calls}:
+            self._keys.take_back(cell, (call.key for call in calls))
+
+    def check_refused(self, cell: int) -> None:
+        """Raise :class:`CallFailed` where a cell was refused so many that it asks no more."""
+        if self.of_cell(cell).refused >= MAX_REFUSED:
+            raise CallFailed(
+                f"{MAX_REFUSED:,} calls of this cell were refused: it can make no more",
+                BudgetExceeded.__name__,
+            )
 
     def of_job(
         self, cell: int, name: str, arguments: dict[str, Any], *, answered: bool = False

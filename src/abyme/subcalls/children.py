@@ -12,14 +12,14 @@ from abyme.context.handing import Handed, NodeData
 from abyme.context.sharing import share_of, without
 from abyme.errors import AbymeError, CallFailed
 from abyme.inside.schema import Schema
-from abyme.subcalls.batches import MAX_BATCH, Ask, Item, answers
+from abyme.subcalls.batches import MAX_BATCH, Ask, Crew, Item, answers
 from abyme.subcalls.book import Asker, CallBook, Identified
 from abyme.subcalls.requests import RlmQuery
 from abyme.subcalls.room import Room
 from abyme.subcalls.typed import read_schema
 
 WAITING = 256
-"""Children of one call that are begun, or wait for their turn to be."""
+"""Children of a node that are begun, or wait for their turn to be."""
 _NEARLY_ALL = 0.9
 _ALIKE = 0.8
 _SMALL = 20_000
@@ -51,9 +51,11 @@ class Children:
         self._book = book
         self._room = room
         self._spawn = spawn
+        self._crew = Crew(WAITING)
 
     async def one(self, asker: Asker, asked: RlmQuery) -> Any:
         """The value of one child."""
+        self._book.check_refused(asker.cell)
         read_schema(asked.schema)  # what is wrong with it is said before anybody waits for a child
         (call,) = await self._book.identify(asker, [("rlm_query", asked.request)])
         self._room.tell(asker.cell, int(call.is_new), children=True)
@@ -65,20 +67,17 @@ class Children:
             raise CallFailed(f"a batch has at most {MAX_BATCH:,} children, not {len(wanted):,}")
         if not wanted:
             return []
+        self._book.check_refused(asker.cell)
         for each in wanted:
             read_schema(each.schema)
         requests = [("rlm_query", each.request) for each in wanted]
-        calls = await self._book.identify(asker, requests)
-        keys = [call.key for call in calls]
-        (whole,) = await self._book.identify(asker, [("rlm_query_batched", {"calls": keys})])
-        missing = sum(call.is_new for call in calls)
-        self._room.check_batch(whole, "rlm_query", missing, children=True)
-        self._room.tell(asker.cell, missing, children=True)
+        whole = ("rlm_query_batched", {"wanted": [request for _, request in requests]})
+        calls = await self._room.identify_batch(asker, "rlm_query", whole, requests, children=True)
 
         async def ask(call: Identified, index: int) -> Any:
             return await self._answer(call, wanted[index], index)
 
-        return await answers(calls, ask, WAITING)
+        return await answers(calls, ask, self._crew)
 
     def of_job(
         self, number: int, wanted: Sequence[RlmQuery]

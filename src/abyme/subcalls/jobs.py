@@ -23,9 +23,10 @@ from typing import Any
 import msgspec
 
 from abyme.errors import AbymeError, BudgetExceeded, CallFailed
-from abyme.subcalls.batches import FATAL, Ask, Item, answer_all, failed
+from abyme.subcalls.batches import FATAL, Ask, Crew, Item, answer_all, failed
 from abyme.subcalls.book import Asker, CallBook, Identified
 from abyme.subcalls.host_calls import HostCalls
+from abyme.subcalls.keys import Request
 from abyme.subcalls.rerun import NOT_MADE
 from abyme.types import JobStatus
 
@@ -39,8 +40,6 @@ LINGER_SECONDS = 0.02
 """How long a look that waits for any item waits for more: so that few looks tell of many."""
 CANCELLED = "cancelled with its job"
 CLOSED = "closed, since its question had been dealt with"
-
-Request = tuple[str, dict[str, Any]]
 
 
 class Begin(msgspec.Struct, frozen=True):
@@ -96,15 +95,15 @@ class Job:
             self.number, self.name, self.cell, self.total, done, self._failed, self.ended
         )
 
-    def begin(self, book: CallBook, width: int) -> None:
+    def begin(self, book: CallBook, crew: Crew) -> None:
         """Make the calls of all items that are not over. A second time it does nothing.
 
         Of one that was ended, take what is on record.
         """
         if self._task is None and not self.over:
-            self._task = asyncio.create_task(self._work(book, width))
+            self._task = asyncio.create_task(self._work(book, crew))
 
-    async def _work(self, book: CallBook, width: int) -> None:
+    async def _work(self, book: CallBook, crew: Crew) -> None:
         ended = bool(self.ended)
         missing = [index for index in range(self.total) if index not in self.items]
         calls = ((index, self._call(book, index, answered=True)) for index in missing)
@@ -115,7 +114,7 @@ class Job:
                 self._settle(index, item)
 
         try:
-            await answer_all(wanted, self._ask, settle, min(width, len(missing)))
+            await answer_all(wanted, len(missing), self._ask, settle, crew)
         except FATAL as error:
             self.fault = error  # whoever writes to the journal next is told, too
         except Exception as error:  # a fault of ours must not hang the cell that waits
@@ -218,12 +217,12 @@ def _was_refused(call: Identified) -> bool:
 
 
 class Jobs:
-    """Those of one node; ``width`` calls of each are made at once."""
+    """Those of one node, whose calls ``crew`` makes."""
 
-    def __init__(self, book: CallBook, host: HostCalls, width: int) -> None:
+    def __init__(self, book: CallBook, host: HostCalls, crew: Crew) -> None:
         self._book = book
         self._host = host
-        self._width = width
+        self._crew = crew
         self._jobs: dict[int, Job] = {}
         self._last = 0
         self._found: set[int] = set()
@@ -264,11 +263,11 @@ class Jobs:
         self._jobs[job.number] = job
         rerun = self._book.rerun
         if rerun is None:
-            job.begin(self._book, self._width)
+            job.begin(self._book, self._crew)
             return
         if job.cell <= rerun.cells_before(self._book.node):
             job.end(CLOSED)
-        rerun.when_caught_up(lambda: job.begin(self._book, self._width))
+        rerun.when_caught_up(lambda: job.begin(self._book, self._crew))
 
     async def look(
         self, asker: Asker, number: int, after: int, wait: str, seconds: float | None

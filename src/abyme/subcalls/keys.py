@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -14,6 +14,8 @@ _LONG = 1_000
 _encode = msgspec.json.Encoder().encode
 _write = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
+Request = tuple[str, dict[str, Any]]
+"""The name of a call and its arguments: what it is known by."""
 Written = dict[int, bytes]
 """Long texts as they are hashed, by their ``id``: for as long as somebody holds the texts."""
 
@@ -28,27 +30,30 @@ class Keys:
 
     def __init__(self, node: str) -> None:
         self._node = node
-        self._seen: Counter[tuple[int, str]] = Counter()
+        self._seen: defaultdict[int, Counter[str]] = defaultdict(Counter)
 
     def start_cell(self, cell: int) -> None:
         """The cell begins, perhaps again: its occurrences count from 0."""
-        for entry in [entry for entry in self._seen if entry[0] == cell]:
-            del self._seen[entry]
+        self._seen.pop(cell, None)
 
-    def each(self, cell: int, requests: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:
-        """The keys of the calls that ``cell`` makes now, in order."""
-        # A batch is known by all its texts, and each of its calls by one of them.
-        written: Written | None = {} if len(requests) > 1 else None
-        return [self.next(cell, name, arguments, written) for name, arguments in requests]
+    def each(self, cell: int, digests: Iterable[str]) -> list[str]:
+        """The keys of the calls that ``cell`` makes now, in order; see :func:`request_hash`."""
+        seen = self._seen[cell]
+        keys = []
+        for digest in digests:
+            occurrence = seen[digest]
+            seen[digest] += 1
+            keys.append(f"{self._node}/{cell}/{digest}/{occurrence}")
+        return keys
 
-    def next(
-        self, cell: int, name: str, arguments: dict[str, Any], written: Written | None = None
-    ) -> str:
-        """The key of the call that ``cell`` makes now."""
-        digest = request_hash(name, arguments, written)
-        occurrence = self._seen[cell, digest]
-        self._seen[cell, digest] += 1
-        return f"{self._node}/{cell}/{digest}/{occurrence}"
+    def take_back(self, cell: int, keys: Iterable[str]) -> None:
+        """Nothing comes of the calls that were given these: no trace of them is kept."""
+        seen = self._seen[cell]
+        for key in keys:
+            digest = key.split("/")[2]
+            seen[digest] -= 1
+            if not seen[digest]:
+                del seen[digest]
 
     def only(self, cell: int, name: str, arguments: dict[str, Any]) -> str:
         """The key of a call of which ``cell`` makes no second one: an item of a job."""
@@ -64,6 +69,11 @@ def stem_of(key: str) -> str:
     """What the keys of equal requests of one node have in common: their node and their hash."""
     node, _, *request = key.split("/")
     return f"{node}/{request[0]}" if request else key
+
+
+def hashes(requests: Sequence[Request], written: Written | None = None) -> list[str]:
+    """:func:`request_hash` of each. Those of 100,000 take a second: for a thread."""
+    return [request_hash(name, arguments, written) for name, arguments in requests]
 
 
 def request_hash(name: str, arguments: dict[str, Any], written: Written | None = None) -> str:

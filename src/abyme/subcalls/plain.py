@@ -14,7 +14,7 @@ from abyme.inside.replies import read_reply
 from abyme.inside.schema import Misfit, Schema
 from abyme.models.base import Model, Request
 from abyme.models.caller import Caller
-from abyme.subcalls.batches import MAX_BATCH, Item, answers
+from abyme.subcalls.batches import MAX_BATCH, Crew, Item, answers
 from abyme.subcalls.book import Asker, CallBook, Identified
 from abyme.subcalls.caching import CallCache
 from abyme.subcalls.room import Room
@@ -46,7 +46,7 @@ class Question(msgspec.Struct, frozen=True):
 
 
 class PlainCalls:
-    """Those of one node; of a batch ``width`` are under way at once.
+    """Those of one node; ``crew`` makes those of batches.
 
     ``models``: the names that code may ask for, the sub-model under None. With a ``cache`` equal
     calls are made once; items of jobs, which equal no other, are all made.
@@ -60,7 +60,7 @@ class PlainCalls:
         models: Mapping[str | None, Model],
         emit: Emit,
         *,
-        width: int,
+        crew: Crew,
         cache: CallCache | None,
     ) -> None:
         self._cache = cache
@@ -69,10 +69,11 @@ class PlainCalls:
         self._caller = caller
         self._models = models
         self._emit = emit
-        self._width = width
+        self._crew = crew
 
     async def one(self, asker: Asker, question: Question) -> Any:
         """A call by itself."""
+        self._book.check_refused(asker.cell)
         (call,) = await self._book.identify(asker, [(question.kind, question.request)])
         self._room.tell(asker.cell, int(call.is_new))
         return await self.answer(asker, call, question)
@@ -87,18 +88,17 @@ class PlainCalls:
         check_size(len(questions))
         if not questions:
             return []
+        self._book.check_refused(asker.cell)
         kind = questions[0].kind
         requests = [(question.kind, question.request) for question in questions]
-        whole, *calls = await self._book.identify(asker, [_whole(questions), *requests])
-        await self._book.until_given_up(whole)
-        missing = sum(call.is_new for call in calls)
-        self._room.check_batch(whole, kind, missing, children=False)
-        self._room.tell(asker.cell, missing)
+        calls = await self._room.identify_batch(
+            asker, kind, _whole(questions), requests, children=False
+        )
 
         async def ask(call: Identified, index: int) -> Any:
             return await self.answer(asker, call, questions[index], index)
 
-        return await answers(calls, ask, self._width)
+        return await answers(calls, ask, self._crew)
 
     async def answer(
         self, asker: Asker, call: Identified, question: Question, index: int | None = None

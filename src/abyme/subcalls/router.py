@@ -16,12 +16,13 @@ from abyme.ledger import Account
 from abyme.models.base import Model
 from abyme.models.caller import Caller
 from abyme.sandbox.base import GAVE_UP
-from abyme.subcalls.batches import Ask
+from abyme.subcalls.batches import Ask, Crew
 from abyme.subcalls.book import Asker, CallBook, CellCalls, Identified
 from abyme.subcalls.caching import CallCache
 from abyme.subcalls.children import Children, Spawn
 from abyme.subcalls.host_calls import HostCalls
-from abyme.subcalls.jobs import Begin, Jobs, Request
+from abyme.subcalls.jobs import Begin, Jobs
+from abyme.subcalls.keys import Request
 from abyme.subcalls.plain import PlainCalls, Question, check_size
 from abyme.subcalls.requests import (
     Asked,
@@ -70,13 +71,13 @@ class Router:
         self._handing = handing
         self._emit = emit
         self._account = account
-        width = account.limits.most_at_once
+        crew = Crew(account.limits.most_at_once)
         self._book = book = CallBook(node)
         self._room = room = Room(book, account, emit)
-        self._plain = PlainCalls(book, room, caller, models, emit, width=width, cache=cache)
+        self._plain = PlainCalls(book, room, caller, models, emit, crew=crew, cache=cache)
         self._host = HostCalls(book, tools, emit)
         self._children = None if spawn is None else Children(book, room, spawn)
-        self._jobs = Jobs(book, self._host, width)
+        self._jobs = Jobs(book, self._host, crew)
         self._calling: set[asyncio.Task[Any]] = set()
         self._over = False
         self.closed_jobs: list[JobStatus] = []
