@@ -8,7 +8,7 @@ STDLIB = $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("stdlib
 # Three for two cores: two fifths of the time tests wait for deadlines and for processes.
 JOBS ?= 3
 
-.PHONY: demo test check bench bench-reader study lock clean
+.PHONY: demo test check bench bench-peers bench-reader study lock clean
 
 demo: $(STAMP)
 	@$(BIN)/abyme ask "Which function is a least-recently-used cache decorator?" "$(STDLIB)" \
@@ -25,6 +25,10 @@ check: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/run.py
+
+# The same workloads beside rlms and dspy, which are installed into environments of their own.
+bench-peers: $(STAMP)
+	$(BIN)/python benchmarks/peers/run.py
 
 # How often the built-in reader finds the passage that answers; --fetch gets the second corpus.
 bench-reader: $(STAMP)

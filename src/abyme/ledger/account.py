@@ -379,8 +379,8 @@ class Account:
         Kinds: ``calls``, ``tokens``, ``input_tokens``, ``output_tokens``, ``cost`` (US dollars),
         ``turns``, ``seconds``. A line has ``used`` and ``reserved``, here and below; ``limit``,
         its own; ``left``, what ordinary calls may still get: the least that this node and those
-        above it have left; ``node``, whose limit that is, and ``share``, which part of that is used
-        or in flight. None stands for "no limit" and for "not known".
+        above it have left; ``node``, whose limit that is, and ``share``, which part of that is
+        used. None stands for "no limit" and for "not known".
         """
         turns = turn_line(self._turns - self._turns_before, self.limits.max_turns, self.node)
         seconds = second_line(self._timer, self.limits.max_seconds)

@@ -127,7 +127,8 @@ class Caller:
         ``final`` may use what the account holds and the seconds kept back. ``max_tokens`` is the
         request's, else the model's ``max_output``, and less where less is left.
 
-        Raises :class:`WindowExceeded` and :class:`BudgetExceeded` before anything is spent,
+        Raises :class:`WindowExceeded` before anything is spent, :class:`BudgetExceeded` where an
+        attempt would cost too much (those before it may have been charged),
         :class:`CallTimeout` where the call's or the run's seconds end first, the last attempt's
         :class:`ModelError` where it is not worth trying again, :class:`JournalError` where an
         event could not be written. Nothing stays reserved then, nor when it is cancelled.
@@ -234,9 +235,13 @@ class Caller:
     async def _reserve_again(self, call: Call) -> None:
         if not call.reservation.open:  # charged; that the call is one is counted already
             model, of_turn, turn = call.model, call.level[1], call.turn
-            call.request, call.reservation = await self._reserve(
-                model, call.request, of_turn, call.final, turn, calls=0
-            )
+            try:
+                call.request, call.reservation = await self._reserve(
+                    model, call.request, of_turn, call.final, turn, calls=0
+                )
+            except BudgetExceeded as error:
+                why = f"{error.for_code}, after an attempt that failed: {call.failures[-1]}"
+                raise BudgetExceeded(error.limit, why, error.node) from error
 
     async def _attempt(self, call: Call) -> Reply:
         """One attempt, and what becomes of its reservation. Raises ModelError or what ends all."""
