@@ -2,6 +2,7 @@
 
 Run it: python examples/children.py. It asks, then draws the tree. The same by the command:
 
+    python examples/children.py pots.txt        (writes the notebook)
     abyme ask "Which pots leak?" pots.txt --model scripted:examples/children.json --max-depth 3
     abyme show
 """
@@ -33,5 +34,8 @@ def main(runs: Path) -> str:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        Path(sys.argv[1]).write_text(notebook(), encoding="utf-8")
+        sys.exit()
     with tempfile.TemporaryDirectory() as folder:
         main(Path(folder))

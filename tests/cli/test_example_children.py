@@ -30,9 +30,8 @@ def test_the_example_runs_as_it_stands() -> None:
 
 
 def test_the_same_by_the_command(tmp_path: Path, runs: Path) -> None:
-    notes = {30: "leaks at the handle", 907: "may be leaky, ask Ada", 1440: "leaks"}
-    pots = "".join(f"pot {n}: {notes.get(n, 'as good as new')}\n" for n in range(1, 2001))
-    (tmp_path / "pots.txt").write_text(pots)
+    written = [sys.executable, EXAMPLES / "children.py", tmp_path / "pots.txt"]
+    subprocess.run(written, timeout=60, check=True)
     model = f"scripted:{EXAMPLES / 'children.json'}"
     asked = abyme(
         *("ask", "Which pots leak?", tmp_path / "pots.txt", "--model", model),
