@@ -30,8 +30,8 @@ def test_the_example_runs_as_it_stands() -> None:
 
 
 def test_the_same_by_the_command(tmp_path: Path, runs: Path) -> None:
-    written = [sys.executable, EXAMPLES / "children.py", tmp_path / "pots.txt"]
-    subprocess.run(written, timeout=60, check=True)
+    writes = (sys.executable, EXAMPLES / "children.py", tmp_path / "pots.txt")
+    subprocess.run(writes, timeout=60, check=True)
     model = f"scripted:{EXAMPLES / 'children.json'}"
     asked = abyme(
         *("ask", "Which pots leak?", tmp_path / "pots.txt", "--model", model),
