@@ -10,8 +10,8 @@ import pytest
 from abyme import RLM, Limits
 from abyme.config import ChildLimits
 from abyme.events import CallRefused, MessageAdded, NodeEnded
+from abyme.last_call import without_middle
 from abyme.ledger import Account, Amount
-from abyme.loop import without_middle
 from abyme.models.estimator import TokenEstimator
 from abyme.models.prices import Price
 from abyme.models.scripted import Scripted

@@ -18,8 +18,9 @@ from abyme.inside.schema import Schema
 from abyme.journal.node_tape import NodeTape
 from abyme.journal.tape import Tape
 from abyme.ledger import Account, Amount
-from abyme.loop import Ending, Node, run_node
+from abyme.loop import run_node
 from abyme.models.base import Model
+from abyme.node import Ending, Node
 from abyme.opening import opening
 from abyme.subcalls.children import Birth, challenge
 from abyme.subcalls.typed import typed

@@ -14,9 +14,9 @@ from abyme.context.load import load
 from abyme.context.unnamed import Unnamed
 from abyme.dialects.messages import Fenced
 from abyme.ledger import Account
-from abyme.loop import turn_status
 from abyme.models.base import Model
 from abyme.models.estimator import TokenEstimator
+from abyme.node import turn_status
 from abyme.opening import opening
 from abyme.spec import RunSpec
 from abyme.types import Message, Usage

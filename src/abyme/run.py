@@ -43,8 +43,9 @@ from abyme.journal.reader import Record, read
 from abyme.journal.tape import Tape
 from abyme.journal.writer import Journal
 from abyme.ledger import Account
-from abyme.loop import Ending, Node, run_node
+from abyme.loop import run_node
 from abyme.models.base import OnText
+from abyme.node import Ending, Node
 from abyme.nodes import Nodes
 from abyme.opening import opening
 from abyme.repl import NodeRepl

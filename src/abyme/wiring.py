@@ -18,11 +18,11 @@ from abyme.journal.conversation import Conversation
 from abyme.journal.node_tape import NodeTape
 from abyme.journal.outcomes import Outcomes
 from abyme.ledger import Account
-from abyme.loop import Node
 from abyme.models.base import Model, OnText
 from abyme.models.caller import Caller
 from abyme.models.estimator import TokenEstimator
 from abyme.models.scheduler import Scheduler
+from abyme.node import Node
 from abyme.node_worker import Place
 from abyme.repl import NodeRepl
 from abyme.sandbox.base import Workers
