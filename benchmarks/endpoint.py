@@ -1,8 +1,7 @@
 """The model server of the benchmarks: the tests' stub in a process of its own.
 
-A process, so that it shares no interpreter lock with what is measured. Its clock is
-``time.monotonic``, which is one clock for all processes of a machine: when a request arrived can be
-compared with when the client's process was started.
+Its clock is ``time.monotonic``, which is one clock for all processes of a machine: when a request
+arrived can be compared with when the client's process was started.
 
 The server is this file run as a script; :class:`Endpoint` is the other end of its pipe.
 """
@@ -11,12 +10,15 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple
+
+if not __package__:  # run as a script
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.pipe import Piped
 
 ROOT = "root"
 """The name of the model that gets the scripted replies; any other gets ``SUB_REPLY``."""
@@ -34,35 +36,11 @@ class Arrival(NamedTuple):
     body: dict[str, Any]
 
 
-class Endpoint:
-    """Starts the server on entering and ends it on leaving."""
+class Endpoint(Piped):
+    """The server, from entering to leaving."""
 
-    def __enter__(self) -> Endpoint:
-        self._process = subprocess.Popen(
-            [sys.executable, __file__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-        )
-        self.port: int = self._read()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.wait()
-        self._process.stdout.close()
-
-    @property
-    def pid(self) -> int:
-        """The server's process."""
-        return self._process.pid
+    def __init__(self) -> None:
+        super().__init__(__file__)
 
     @property
     def url(self) -> str:
@@ -88,7 +66,7 @@ class Endpoint:
         conversations whose question has these words in it.
         Forgets the requests that have come so far.
         """
-        self._ask(
+        self.order(
             {
                 "replies": list(replies),
                 "sub_latency": sub_latency,
@@ -102,19 +80,7 @@ class Endpoint:
 
     def take(self) -> list[Arrival]:
         """The requests since the last :meth:`play` or :meth:`take`, in order of arrival."""
-        return [Arrival(*arrival) for arrival in self._ask("take")]
-
-    def _ask(self, order: Any) -> Any:
-        assert self._process.stdin is not None
-        print(json.dumps(order), file=self._process.stdin, flush=True)
-        return self._read()
-
-    def _read(self) -> Any:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError("the benchmarks' model server has ended")
-        return json.loads(line)
+        return [Arrival(*arrival) for arrival in self.order("take")]
 
 
 def serve() -> None:

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 import sys
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -22,6 +20,7 @@ if not __package__:  # run as a script
 
 from benchmarks.async_depth import programs
 from benchmarks.async_depth.law import Behaviour, Law, cached, dollars
+from benchmarks.pipe import Piped
 
 if TYPE_CHECKING:
     from support.stub import Action, StubRequest
@@ -58,53 +57,22 @@ class Order(msgspec.Struct, frozen=True):
     scale: float
 
 
-class Simulated:
-    """Starts the server on entering and ends it on leaving."""
+class Simulated(Piped):
+    """The server, from entering to leaving."""
 
-    def __enter__(self) -> Simulated:
-        self._process = subprocess.Popen(
-            [sys.executable, __file__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-        )
-        self._port = int(self._read())
+    def __init__(self) -> None:
+        super().__init__(__file__)
         self._begun = 0
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.wait()
-        self._process.stdout.close()
 
     def begin(self, order: Order) -> str:
         """Behave so; the base URL, another each time: the engine then knows nothing of it yet."""
-        self._ask(msgspec.json.encode(order).decode())
+        self.order(msgspec.to_builtins(order))
         self._begun += 1
-        return f"http://127.0.0.1:{self._port}/{self._begun}/v1"
+        return f"http://127.0.0.1:{self.port}/{self._begun}/v1"
 
     def take(self) -> Bill:
         """What came since it began."""
-        return msgspec.json.decode(self._ask("take"), type=Bill)
-
-    def _ask(self, line: str) -> str:
-        assert self._process.stdin is not None
-        print(line, file=self._process.stdin, flush=True)
-        return self._read()
-
-    def _read(self) -> str:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError("the simulated endpoint has ended")
-        return line
+        return msgspec.convert(self.order("take"), type=Bill)
 
 
 class Desk:
@@ -186,12 +154,13 @@ def serve() -> None:
     with Stub(script) as stub:
         print(stub.port, flush=True)
         for line in sys.stdin:
-            if line.strip() == "take":
+            asked = json.loads(line)
+            if asked == "take":
                 assert desk is not None
                 desk.bill.most_at_once = stub.max_concurrent
                 print(msgspec.json.encode(desk.bill).decode(), flush=True)
             else:
-                desk = Desk(msgspec.json.decode(line, type=Order))
+                desk = Desk(msgspec.convert(asked, type=Order))
                 stub.requests.clear()
                 stub.max_concurrent = 0
                 print(json.dumps(True), flush=True)
